@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -15,27 +17,41 @@ from benchmarks.figures import Figure, ratio
 from benchmarks.measuring import ACC, LOSS, LR, folder, in_turn
 
 Step = Callable[[int], object]
+_WANDB = "W&B offline"
 
 
 def frameworks(quick: bool) -> list[Figure]:
     """A step with three metrics and an epoch, as each framework hands it to its loggers."""
     count, repetitions = (1_000, 4) if quick else (5_000, 12)
     figures = []
-    for library, what, pair in (
-        ("lightning", "Lightning's CSVLogger", _lightning),
-        ("transformers", "TensorBoard's callback of transformers", _transformers),
-        ("accelerate", "TensorBoard's tracker of Accelerate", _accelerate),
-        ("keras", "CSVLogger of Keras", _keras),
-        ("stable_baselines3", "CSV of Stable-Baselines3", _stable_baselines3),
-        ("ignite", "TensorBoard's logger of Ignite", _ignite),
+    for library, steps_of in (
+        ("lightning", _lightning),
+        ("transformers", _transformers),
+        ("accelerate", _accelerate),
+        ("keras", _keras),
+        ("stable_baselines3", _stable_baselines3),
+        ("ignite", _ignite),
     ):
         if find_spec(library) is None or find_spec("tensorboard") is None:
             continue
-        with folder() as place:
-            theirs, ours = pair(place)
-            measured = in_turn(_spent(theirs, count), _spent(ours, count), repetitions)
-            figures.append(ratio(f"a step beside {what}", "us", *map(median, measured), 0.5))
+        with folder() as place, _offline(place):
+            ours, theirs = steps_of(place)
+            for logger, step in theirs.items():
+                is_wandb = logger.startswith(_WANDB)
+                steps = count // 5 if is_wandb else count
+                measured = in_turn(_spent(step, steps), _spent(ours, steps), repetitions)
+                figures.append(ratio(f"a step beside {logger}", "us", *map(median, measured), 0.1 if is_wandb else 0.5))
     return figures
+
+
+@contextmanager
+def _offline(place: Path) -> Iterator[None]:
+    """Have W&B, where it is installed, write below a folder; its run ends with the block."""
+    os.environ.update(WANDB_MODE="offline", WANDB_DIR=str(place), WANDB_SILENT="true", WANDB_CONSOLE="off")
+    with redirect_stdout(sys.stderr):  # stdout is for figures
+        yield
+        if wandb := sys.modules.get("wandb"):
+            wandb.finish()
 
 
 def _spent(step: Step, count: int) -> Callable[[], float]:
@@ -51,8 +67,8 @@ def _spent(step: Step, count: int) -> Callable[[], float]:
     return spent
 
 
-def _lightning(place: Path) -> tuple[Step, Step]:
-    from lightning.pytorch.loggers import CSVLogger
+def _lightning(place: Path) -> tuple[Step, dict[str, Step]]:
+    from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
     from mlv.integrations.lightning import Logger
 
@@ -63,12 +79,15 @@ def _lightning(place: Path) -> tuple[Step, Step]:
 
         return step
 
-    return step_of(CSVLogger(str(place), "theirs")), step_of(Logger(place, "ours", capture=()))
+    theirs = {"Lightning's CSVLogger": step_of(CSVLogger(str(place), "theirs"))}
+    if find_spec("wandb"):
+        theirs[f"{_WANDB}, by Lightning's WandbLogger"] = step_of(WandbLogger(save_dir=place, offline=True))
+    return step_of(Logger(place, "ours", capture=())), theirs
 
 
-def _transformers(place: Path) -> tuple[Step, Step]:
+def _transformers(place: Path) -> tuple[Step, dict[str, Step]]:
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations.integration_utils import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback, WandbCallback
 
     from mlv.integrations.transformers import Callback
 
@@ -81,25 +100,36 @@ def _transformers(place: Path) -> tuple[Step, Step]:
 
         return step
 
-    return step_of(TensorBoardCallback(SummaryWriter(place / "theirs"))), step_of(Callback(place, "ours", capture=()))
+    theirs = {"TensorBoard's callback of transformers": step_of(TensorBoardCallback(SummaryWriter(place / "theirs")))}
+    if find_spec("wandb"):
+        import wandb
+
+        wandb.init()
+        callback = WandbCallback()
+        callback._initialized = True  # it would ask a model for its configuration
+        theirs[f"{_WANDB}, by the callback of transformers"] = step_of(callback)
+    return step_of(Callback(place, "ours", capture=())), theirs
 
 
-def _accelerate(place: Path) -> tuple[Step, Step]:
+def _accelerate(place: Path) -> tuple[Step, dict[str, Step]]:
     from accelerate import Accelerator
-    from accelerate.tracking import TensorBoardTracker
+    from accelerate.tracking import TensorBoardTracker, WandBTracker
 
     from mlv.integrations.accelerate import Tracker
 
-    Accelerator(cpu=True)  # both ask it which process this is
+    Accelerator(cpu=True)  # all ask it which process this is
 
     def step_of(tracker: Any) -> Step:
         tracker.start()
         return lambda number: tracker.log({"loss": LOSS, "acc": ACC, "lr": LR, "epoch": number // 1000}, step=number)
 
-    return step_of(TensorBoardTracker("theirs", place)), step_of(Tracker(place, "ours", capture=()))
+    theirs = {"TensorBoard's tracker of Accelerate": step_of(TensorBoardTracker("theirs", place))}
+    if find_spec("wandb"):
+        theirs[f"{_WANDB}, by the tracker of Accelerate"] = step_of(WandBTracker("theirs"))
+    return step_of(Tracker(place, "ours", capture=())), theirs
 
 
-def _keras(place: Path) -> tuple[Step, Step]:
+def _keras(place: Path) -> tuple[Step, dict[str, Step]]:
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 
@@ -119,10 +149,17 @@ def _keras(place: Path) -> tuple[Step, Step]:
 
         return step
 
-    return step_of(keras.callbacks.CSVLogger(str(place / "theirs.csv"))), step_of(Callback(place, "ours", capture=()))
+    theirs = {"CSVLogger of Keras": step_of(keras.callbacks.CSVLogger(str(place / "theirs.csv")))}
+    if find_spec("wandb") and find_spec("tensorflow"):  # W&B's callback imports both
+        import wandb
+        from wandb.integration.keras import WandbMetricsLogger
+
+        wandb.init()
+        theirs[f"{_WANDB}, by its callback for Keras"] = step_of(WandbMetricsLogger())
+    return step_of(Callback(place, "ours", capture=())), theirs
 
 
-def _stable_baselines3(place: Path) -> tuple[Step, Step]:
+def _stable_baselines3(place: Path) -> tuple[Step, dict[str, Step]]:
     from stable_baselines3.common.logger import CSVOutputFormat
 
     from mlv.integrations.stable_baselines3 import Writer
@@ -133,12 +170,14 @@ def _stable_baselines3(place: Path) -> tuple[Step, Step]:
     def step_of(writer: Any) -> Step:
         return lambda number: writer.write(values, excluded, number)
 
-    return step_of(CSVOutputFormat(str(place / "theirs.csv"))), step_of(Writer(place, "ours", capture=()))
+    # W&B has no output of its own here: it reads the files of TensorBoard.
+    theirs = {"CSV of Stable-Baselines3": step_of(CSVOutputFormat(str(place / "theirs.csv")))}
+    return step_of(Writer(place, "ours", capture=())), theirs
 
 
-def _ignite(place: Path) -> tuple[Step, Step]:
+def _ignite(place: Path) -> tuple[Step, dict[str, Step]]:
     from ignite.engine import Engine, Events
-    from ignite.handlers import TensorboardLogger, tensorboard_logger
+    from ignite.handlers import TensorboardLogger, WandBLogger, tensorboard_logger, wandb_logger
 
     from mlv.integrations.ignite import Logger, OutputHandler
 
@@ -154,5 +193,8 @@ def _ignite(place: Path) -> tuple[Step, Step]:
 
         return step
 
-    theirs = TensorboardLogger(log_dir=str(place / "theirs"))
-    return step_of(theirs, tensorboard_logger.OutputHandler), step_of(Logger(place, "ours", capture=()), OutputHandler)
+    tensorboard = TensorboardLogger(log_dir=str(place / "theirs"))
+    theirs = {"TensorBoard's logger of Ignite": step_of(tensorboard, tensorboard_logger.OutputHandler)}
+    if find_spec("wandb"):
+        theirs[f"{_WANDB}, by the logger of Ignite"] = step_of(WandBLogger(), wandb_logger.OutputHandler)
+    return step_of(Logger(place, "ours", capture=()), OutputHandler), theirs

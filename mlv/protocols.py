@@ -82,7 +82,7 @@ class FileLayer(Protocol):
 class Batch(Protocol):
     """Lines of one stream, in file order; iterating gives those events that the projection wants, as `mlv.Event`.
 
-    Events that a rewind superseded are not among them.
+    Events that a rewind superseded are not among them, unless the projection has a true `KEEPS_SUPERSEDED`.
     """
 
     @property

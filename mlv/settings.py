@@ -214,7 +214,7 @@ def project_file() -> ProjectFile | None:
     """Return the nearest pyproject.toml, at or above the current folder; None if there is none."""
     try:
         folder = os.getcwd()
-    except OSError:
+    except OSError:  # it was removed
         return None
     while True:
         path = os.path.join(folder, PROJECT_FILE)

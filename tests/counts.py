@@ -30,7 +30,7 @@ TOUCHED = {
     ),
     "an output": (
         "mlv/projections/{its module}.py", "mlv/projections/registry.py", "mlv/projections/__init__.py",
-        "docs/guide/outputs.md", "tests/projections/{its test}.py",
+        "docs/guide/outputs.md", "docs/api/outputs.md", "tests/projections/{its test}.py",
     ),
     "a column of mlv ls, from meta.json": ("mlv/cli/row.py", "mlv/cli/ls.py", "tests/cli/test_ls.py"),
     "a column of mlv ls, from the log": ("mlv/cli/row.py", "mlv/cli/overview.py", "mlv/cli/ls.py", "tests/cli/test_ls.py"),

@@ -25,7 +25,7 @@ FLOORS = [
     {"mlv.audit", "mlv.projections"},
     {"mlv.experiment"},
     {"mlv"},
-    {"mlv.compat", "mlv.integrations", "mlv.web"},
+    {"mlv.compat", "mlv.importers", "mlv.integrations", "mlv.web"},
     {"mlv.cli"},
     {"mlv.__main__"},
 ]
@@ -33,10 +33,13 @@ FLOORS = [
 
 PUBLIC = {"mlv", "mlv.errors", "mlv.hdf", "mlv.projections"}
 
-BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | {"mlv.projections.h5files"}}
+OF_OUTPUTS = {f"mlv.projections.{name}" for name in ("h5files", "points", "scalar_records", "summaries", "tfevents")}
+
+BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | OF_OUTPUTS | {"mlv.settings"}}
 """What those may import that are written against the public names: any library could do what they do.
 
-Outputs of a drop-in module are made of what the outputs of `mlv` are made of.
+Outputs of a drop-in module are made of what the outputs of `mlv` are made of; its experiments lie in folders below the one that
+the settings name.
 """
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

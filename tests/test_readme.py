@@ -36,9 +36,9 @@ SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
 FRAMEWORKS = (
     *("accelerate", "catboost", "hydra", "ignite", "keras", "lightgbm", "lightning", "optuna", "skorch", "stable_baselines3"),
-    *("transformers", "xgboost", "sklearn"),
+    *("transformers", "xgboost", "sklearn", "fastai", "jax", "metaflow", "mmengine", "mlflow", "ray"),
 )
-"""Libraries with a page of their own; what they warn of is no concern of these tests."""
+"""Libraries with a page, or a section, of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
     "sklearn": sys.version_info >= (3, 11) and find_spec("sklearn"),  # before, there is none with callbacks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -12,6 +12,7 @@ from typing import Any
 
 from mlv.audit import merge_files, merge_lines
 from mlv.audit.activity import surroundings
+from mlv.encoding import canonical, loads
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.store import blobs, claims, layout, opening
 from mlv.store.files import publish
@@ -134,10 +135,28 @@ class Tree:
             copies = next((self._by_any_id[identity] for identity in known_ids(source) if identity in self._by_any_id), [])
         return expected if expected in copies else next(iter(copies), None)
 
+    @cached_property
+    def _by_source(self) -> dict[bytes, list[Path]]:
+        """Folders by the field `source` of their meta.json, which importers write."""
+        folders_of: dict[bytes, list[Path]] = {}
+        for folder in self._folders:
+            source = _source_of(folder)
+            if source:
+                folders_of.setdefault(canonical(source, {}), []).append(folder)
+        return folders_of
+
+    def imported_from(self, source: Mapping[str, Any], expected: Path) -> Path | None:
+        """Return the experiment that was imported from a source, the one at the expected path first; None if none was."""
+        folders = self._by_source.get(canonical(source, {}), [])
+        return expected if expected in folders else next(iter(folders), None)
+
     def add(self, folder: Path) -> None:
         """Note an experiment that was made meanwhile."""
         for folders_of in (self._by_id, self._by_any_id):
             folders_of.setdefault(layout.exp_id(folder), []).append(folder)
+        source = _source_of(folder)
+        if source:
+            self._by_source.setdefault(canonical(source, {}), []).append(folder)
 
     def free(self, expected: Path) -> Path:
         """Return the path for a new copy: the expected one, with a suffix where that is taken."""
@@ -147,6 +166,15 @@ class Tree:
                 self._reserved.add(folder)
                 return folder
         raise AssertionError("count() does not end")
+
+
+def _source_of(folder: Path) -> Any:
+    """Return the field `source` of a meta.json, None where there is none."""
+    try:
+        content = loads(opening.content(folder / layout.META))
+        return content.get("source") if isinstance(content, dict) else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _is_taken(folder: Path) -> bool:

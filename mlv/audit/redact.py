@@ -104,7 +104,7 @@ def redact(
 
 
 def _user() -> str:
-    with suppress(OSError, KeyError, ImportError):
+    with suppress(OSError, KeyError, ImportError):  # a user without a name, as in many containers
         return getpass.getuser()
     return "somebody"
 

@@ -186,7 +186,7 @@ def _cpu() -> Values:
     import psutil
 
     values = {"cpu_percent": psutil.cpu_percent()}
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError):  # not every system has it
         values["load"] = os.getloadavg()[0]
     return values
 

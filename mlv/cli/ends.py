@@ -31,19 +31,23 @@ Record = dict[str, Any]
 
 
 def row_from_ends(
-    folder: str | os.PathLike[str], files: Sequence[str] | None = None, *, head: int = HEAD_BYTES, tail: int = TAIL_BYTES
+    folder: str | os.PathLike[str],
+    files: Sequence[str] | None = None,
+    *,
+    head_bytes: int = HEAD_BYTES,
+    tail_bytes: int = TAIL_BYTES,
 ) -> Row | None:
     """Return the row of an experiment with one stream and one finished run; None where that is not certain.
 
     The middle of the log is not read. It cannot hold another run if this run began the log, and if all lines of the writer
-    that ended it are in the tail: the writer would have sealed any other run. `head` and `tail` are bytes.
+    that ended it are in the tail: the writer would have sealed any other run.
     """
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadLine):
         path, log = os.fspath(folder), layout.stream_file(layout.DEFAULT_STREAM)
         if (files or [layout.META, *map(layout.stream_file, layout.streams_in(Path(path)))]) != [layout.META, log]:
             return None
         text = opening.content(f"{path}/{layout.META}")
-        meta, ends = _plain_meta(text), _read_ends(f"{path}/{log}", head, tail)
+        meta, ends = _plain_meta(text), _read_ends(f"{path}/{log}", head_bytes, tail_bytes)
         run = _only_run(ends)
         if meta is None or run is None:
             return None

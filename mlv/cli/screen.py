@@ -9,7 +9,7 @@ import os
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from threading import Timer
@@ -99,21 +99,28 @@ def passed_over(folder: str | Path, holes: Sequence[Skipped | str]) -> str:
 
 def progress(items: Sequence[T], description: str, patience_s: float = 1.0) -> Iterator[T]:
     """Yield items; on a terminal a bar shows the progress as soon as the patience is over."""
+    with progress_bar(description, len(items), patience_s) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def progress_bar(description: str, total: int, patience_s: float = 1.0) -> Iterator[Callable[[int], object]]:
+    """Yield a function that takes what was done of a total; on a terminal a bar shows it as soon as the patience is over."""
     if not sys.stderr.isatty():
-        yield from items
+        yield lambda count: None
         return
     from rich.progress import Progress  # few commands need it, and seldom
 
     bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(description, total=len(items))
+    task = bar.add_task(description, total=total)
     # From another thread: one long log may take all the time there is.
     patience = Timer(patience_s, bar.start)
     patience.daemon = True
     patience.start()
     try:
-        for item in items:
-            yield item
-            bar.advance(task)
+        yield lambda count: bar.advance(task, count)
     finally:
         patience.cancel()
         patience.join()

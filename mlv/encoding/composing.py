@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -49,6 +49,13 @@ Clean = Callable[[bytes, int, bytes], tuple[bytes, bytes]]
 """Changes head and payload of an event before it is written; its arguments are head, kind and payload."""
 
 
+_MINUTE_US = 60_000_000
+
+
+def _minute_text(minute: int) -> bytes:
+    return datetime.fromtimestamp(minute * 60, timezone.utc).strftime("%Y-%m-%dT%H:%M:").encode()
+
+
 class Composer:
     """Makes whole lines of one run from the fields of a frame; `clean` is applied to head and payload of each."""
 
@@ -80,6 +87,19 @@ class Composer:
         if kind == DATA:
             return b'%s%d,"time":"%s%06dZ",%s"data":%s}\n' % (begin, seq, when, nanosecond // 1000, head, payload)
         return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, payload)
+
+    def points(
+        self, first: int, times_us: Sequence[int], keys: Sequence[bytes], steps: Sequence[int], values: Sequence[bytes]
+    ) -> list[bytes]:
+        """Return the lines of metrics with one number each, from a number of the run on; keys and values are JSON."""
+        minutes = {minute: _minute_text(minute) for minute in {time_us // _MINUTE_US for time_us in times_us}}
+        begin, numbers = self._begin, range(first, first + len(values))
+        # One formatting for each line, and nothing else: a source may have a hundred million.
+        return [
+            b'%s%d,"time":"%s%02d.%06dZ","type":"metrics","step":%d,"data":{%s:%s}}\n'
+            % (begin, seq, minutes[us // _MINUTE_US], us % _MINUTE_US // 1_000_000, us % 1_000_000, step, key, value)
+            for seq, us, step, key, value in zip(numbers, times_us, steps, keys, values, strict=True)
+        ]
 
     def opening(self, seq: int, time_ns: int) -> bytes:
         """Return the bytes before the head, for payloads too large to be joined in memory."""

@@ -156,5 +156,5 @@ def _untagged(value: dict[str, Any]) -> Any:
         if value[TAG] in ("file", "exp"):
             return Reference(value)
     except (KeyError, TypeError, ValueError):
-        pass
+        pass  # it was tampered with, or is of a later version: as it stands it says most
     return value

@@ -70,7 +70,7 @@ def digits(value: int) -> str:
     """Return all digits of an integer: decimal ones, or as `0x...` where there are more than Python prints and reads."""
     try:
         return str(value) if value.bit_length() < _MOST_DIGITS_BITS else hex(value)
-    except ValueError:
+    except ValueError:  # a process may be told to print even fewer
         return hex(value)
 
 

@@ -110,8 +110,9 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
             ranks: Of processes that were launched together (torchrun, SLURM, MPI, or RANK and WORLD_SIZE), rank 0 makes the
                 experiment, and the others get the same one. With `main` nothing that they log or save is stored; with
-                `all` each logs into `rank<N>.log.jsonl`. A task of `srun` or `mpirun` that gives other params, or another
-                kind, name or folder, makes its own, and a warning says so; `MLV_RANKS=together` or `apart` decides it.
+                `all` each logs into `rank<N>.log.jsonl`. With `apart` each process makes its own, and waits for nobody. A task
+                of `srun` or `mpirun` that gives other params, or another kind, name or folder, makes its own, and a warning
+                says so; `MLV_RANKS=together` or `apart` decides it.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
@@ -161,6 +162,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
                 lambda exp_folder, rank, run: making.join(exp_folder, given_ranks, rank, run),
                 exact=folder if on_exists == "open" else None,
                 differences=lambda exp_folder: making.differences(exp_folder, may_change, is_opened=on_exists == "open"),
+                ranks=given_ranks,
             )
         )
 
@@ -205,8 +207,8 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
         folder, run_outputs = checked_path(path, "path"), checked_outputs(outputs)
-        launch_rank = this_launch_rank()
         given_ranks = checked_ranks(ranks)
+        launch_rank = this_launch_rank(given_ranks)
         meta = meta_.read_meta(folder)
         with setup.translated_os_errors(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)

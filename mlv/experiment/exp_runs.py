@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mlv.capture.redaction import Redactor
 from mlv.errors import InvalidArgument, MetaEdited, MlvWarning
 from mlv.events import STATUSES, RunPaused, RunResumed
+from mlv.experiment.opening.ranks import this_launch_rank
 from mlv.experiment.opening.rendezvous import together
 from mlv.experiment.opening.setup import ExpComponents
 from mlv.experiment.session import Session
@@ -69,7 +70,15 @@ class Running:
         folder = self._folder
         components = ExpComponents(folder, self._meta, self._session, self._redactor, edited=self._edited)
         description = f"rewind of {folder.name!r} to step {step!r}"
-        together(folder.parent, description, lambda: _rewind_to(components, step), lambda *_: components, exact=folder)
+        is_apart = this_launch_rank().rank != self._session.rank
+        together(
+            folder.parent,
+            description,
+            lambda: _rewind_to(components, step),
+            lambda *_: components,
+            exact=folder,
+            ranks="apart" if is_apart else "main",
+        )
 
     def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.

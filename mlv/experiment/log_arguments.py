@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from mlv.encoding import dumps, shown
@@ -110,11 +111,16 @@ def checked_event_name(name: object) -> str:
 def are_plain_numbers(coordinates: Mapping[str, Any]) -> bool:
     """Return whether all coordinates are numbers that JSON holds, under names that need no escape; none is the step."""
     for name, value in coordinates.items():
-        if not name.isidentifier() or name[0] == "_" or name == "step":
+        if not _is_plain_name(name):
             return False
         if not (-(2**63) <= value < 2**63 if type(value) is int else type(value) is float and value - value == 0.0):
             return False
     return bool(coordinates)
+
+
+@lru_cache(maxsize=256)
+def _is_plain_name(name: str) -> bool:
+    return name.isidentifier() and name[0] != "_" and name != "step"
 
 
 def rejected(type: str, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:

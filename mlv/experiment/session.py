@@ -367,7 +367,7 @@ class Session:
 
     def __del__(self) -> None:
         # Nobody can log here any more. Wait for nothing: this may be the garbage collector's thread.
-        if sys.is_finalizing() or self._run is None:
+        if sys is None or sys.is_finalizing() or self._run is None:  # the modules are cleared already
             return
         try:
             frame = sys._getframe(1)

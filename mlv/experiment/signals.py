@@ -167,7 +167,7 @@ class _Handler:
             self._ending = list(self._runs())
         is_done = True
         for run in self._ending:
-            with suppress(Exception):
+            with suppress(Exception):  # the other runs have to end as well, and then the process
                 is_done = run.end_preempted(max(0.0, self._until - monotonic())) and is_done
         if not is_done and monotonic() < self._until:
             # The signal came in the middle of a call that logs: it has to go on before the run can end.

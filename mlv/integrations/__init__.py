@@ -4,7 +4,7 @@ from importlib import import_module
 
 from mlv import InvalidArgument
 
-_REGISTERED = ("accelerate", "lightning", "pytorch_lightning", "transformers")
+_REGISTERED = ("accelerate", "lightning", "pytorch_lightning", "ray", "transformers")
 
 
 def register(*libraries: str) -> None:
@@ -12,7 +12,7 @@ def register(*libraries: str) -> None:
 
     Args:
         libraries: `accelerate` for `log_with="mlv"`, `transformers` for `report_to="mlv"`; `lightning` and `pytorch_lightning`
-            for the callback that each trainer gets.
+            for the callback that each trainer gets; `ray` for one of each experiment of Tune.
 
     Raises:
         InvalidArgument: A library has no such hook.

@@ -77,7 +77,8 @@ class AccelerateTracker:
     def log(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
         """Log metrics at a step."""
         if self._is_main():
-            log_metrics(self._connection.log, values, step)
+            if not self._connection.is_row_repeated(values, step):
+                log_metrics(self._connection.log, values, step)
             self._step = step if step is not None else self._step
 
     def log_images(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:

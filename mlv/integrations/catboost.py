@@ -55,6 +55,8 @@ class Callback:
 
     def after_iteration(self, info: Any) -> bool:
         """Log a round; training goes on."""
+        if self._rounds.connection.is_repeated(info):
+            return True
         if self._iteration is None or info.iteration <= self._iteration:
             self._begin(info)
         self._iteration = info.iteration

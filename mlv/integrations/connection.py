@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from mlv import Exp, InvalidArgument, Logger, MlvWarning
+from mlv.integrations import repeats
 
 _OPTIONS = frozenset(Exp.__init__.__kwdefaults__ or ())
 _AGAIN = ("outputs", "ranks", "redact", "redact_except", "keep", "capture", "system", "console")
@@ -65,6 +66,9 @@ class Connection:
         self.stays_closed = False
         """Whether a copy for another process is made without opening the experiment: on ranks that do not log."""
         self._warned: set[str] = set()
+        self._owner = object()
+        """Stands for this connection and its copies among those to one experiment."""
+        self._rows: repeats.Rows | None = None
         self._lock = threading.RLock()
 
     @property
@@ -85,7 +89,8 @@ class Connection:
     @property
     def log(self) -> Logger:
         """The logger of the experiment."""
-        return self.exp.log
+        exp = self._exp  # most callbacks ask for it at each step
+        return (self.exp if exp is None else exp).log
 
     @property
     def is_open(self) -> bool:
@@ -145,13 +150,44 @@ class Connection:
     def rewind(self, step: float) -> None:
         """Go on from a step that the framework restored: what was logged with a greater one is superseded.
 
-        Where nothing has a greater step, nothing happens; ranks that do not write leave it to the main one.
+        Where nothing has a greater step, nothing changes; ranks that do not write leave it to the main one.
         """
         exp = self.exp
         with self.guard(f"the rewind to step {step}"):
             if exp.is_main:
                 with suppress(InvalidArgument):  # the log has not come so far: there is nothing to supersede
                     exp.rewind(step)
+
+    def is_repeated(self, event: object, step: object = None) -> bool:
+        """Return whether an event was logged into the experiment just now: by this callback, or by another one of the training.
+
+        The first time that it was, a warning says so.
+
+        Args:
+            event: An object that the framework makes for each event, or for each training, and hands to all callbacks.
+            step: What tells events with the same object apart.
+        """
+        if not repeats.is_event_repeated(self.exp.id, event, step):
+            return False
+        self.report_repeats()
+        return True
+
+    def is_row_repeated(self, row: Any, step: Any) -> bool:
+        """Return whether a row of metrics was logged just now, as `is_repeated` does, for one that a script may use again."""
+        rows = self._rows
+        if rows is None:
+            rows = self._rows = repeats.rows_of(self.exp.id)
+        if not rows.is_repeated(row, step, self._owner):
+            return False
+        self.report_repeats()
+        return True
+
+    def report_repeats(self) -> None:
+        """Warn, once, that a training reaches the experiment twice."""
+        if "repeats" not in self._warned:
+            self._warned.add("repeats")
+            name = self.exp.name
+            self.report(f"two callbacks, or one that is in a list twice, log this training into {name}: all is kept once")
 
     @contextmanager
     def guard(self, subject: str) -> Iterator[None]:
@@ -174,7 +210,7 @@ class Connection:
     def __deepcopy__(self, memo: Any) -> Connection:
         """Return a connection to the same experiment: an estimator is copied for each fit of a search, and each ends a run."""
         copied = object.__new__(type(self))
-        own = {"_exp": None, "_closed": None} if self._is_own else {}
+        own = {"_exp": None, "_closed": None, "_rows": None} if self._is_own else {}
         vars(copied).update({**vars(self), **own, "_warned": {*self._warned}})
         return copied
 
@@ -185,6 +221,7 @@ class Connection:
         """Return what travels to another process, which needs an experiment that is there: it is made now."""
         with self._lock:
             state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp, "_closed": None}
+        state["_rows"] = None  # of this process
         del state["_lock"]
         return state
 

@@ -13,6 +13,8 @@ from mlv.integrations.sub_experiments import sub_experiment
 KIND = "job"
 """The kind of the experiments of jobs below a sweep."""
 _VARIABLE = "MLV_EXP"
+_jobs: list[Callback] = []
+"""Callbacks whose job goes on in this process."""
 
 
 class Callback:
@@ -68,23 +70,24 @@ class Callback:
 
     def on_job_start(self, config: Any, *, task_function: Any = None, **_: Any) -> None:
         """Make the experiment of a job, and have `mlv.Exp()` open it."""
-        self._before = os.environ.get(_VARIABLE)
         try:
+            if any(other._connection.exp.id == self._connection.exp.id for other in _jobs):
+                self._connection.report_repeats()
+                return
             self._job = self._job_exp(config)
         except Exception as error:  # Hydra goes on with the job, whatever a callback raises
             warn(f"this job has no experiment: {type(error).__name__}: {error}")
             return
+        self._before = os.environ.get(_VARIABLE)
         os.environ[_VARIABLE] = str(self._job.path)
+        _jobs.append(self)
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Close the experiment of a job."""
-        if self._before is None:
-            os.environ.pop(_VARIABLE, None)
-        else:
-            os.environ[_VARIABLE] = self._before
         exp, self._job = self._job, None
         if exp is None:
             return
+        self._restore_variable()
         with self._connection.guard("the end of a job"):
             result = vars(job_return).get("_return_value")  # to ask for `return_value` would raise an exception, and print it
             if isinstance(result, BaseException):
@@ -96,6 +99,16 @@ class Callback:
                 exp.close("failed" if has_failed else "ok")
             else:
                 self._connection.close("failed" if has_failed else "ok")
+
+    def _restore_variable(self) -> None:
+        index = _jobs.index(self)
+        _jobs.remove(self)
+        if index < len(_jobs):  # Hydra ends the callback first that began first
+            _jobs[index]._before = self._before
+        elif self._before is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = self._before
 
     def _job_exp(self, config: Any) -> Exp:
         exp = self._connection.exp

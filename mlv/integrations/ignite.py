@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from mlv.integrations.connection import Connection
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
+from mlv.integrations.repeats import are_equal
+
+_rows: WeakKeyDictionary[Any, dict[str, tuple[Any, dict[int, dict[str, Any]]]]] = WeakKeyDictionary()
+"""Of each engine and experiment, the latest event, and what each handler has logged at it."""
 
 
 def __getattr__(name: str) -> Any:
@@ -70,12 +75,27 @@ class IgniteLogger:
         """Close an experiment that was made here."""
         self.connection.close()
 
-    def log_at(self, engine: Any, event_name: Any, values: dict[str, Any]) -> None:
+    def log_at(self, engine: Any, event_name: Any, values: dict[str, Any], handler: object) -> None:
         """Log values at the iteration of the trainer, or of the engine where there is none."""
+        if self.is_repeated(engine, event_name, values, handler):
+            return
         state, events = (self.trainer or engine).state, _engines().Events
         # What is so at the start of an epoch is so in its first iteration: that a trainer goes on does not repeat it.
         is_ahead = event_name in (events.STARTED, events.EPOCH_STARTED)
         self.connection.log.at(epoch=state.epoch)(values, step=state.iteration + is_ahead)
+
+    def is_repeated(self, engine: Any, event_name: Any, values: dict[str, Any], handler: object) -> bool:
+        """Return whether another handler has logged the same values into the experiment at this event of the engine."""
+        moment = event_name, engine.state.iteration, engine.state.epoch
+        latest, exp_id = _rows.setdefault(engine, {}), self.connection.exp.id
+        if exp_id not in latest or latest[exp_id][0] != moment or id(handler) in latest[exp_id][1]:
+            latest[exp_id] = moment, {}  # an evaluator that runs again may be at the same iteration again
+        rows = latest[exp_id][1]
+        if any(are_equal(row, values) for row in rows.values()):
+            self.connection.report_repeats()
+            return True
+        rows[id(handler)] = values
+        return False
 
     def _begin(self, trainer: Any) -> None:
         if trainer.state.iteration:
@@ -120,10 +140,10 @@ class IgniteOutputHandler:
         metrics = self._setup_output_metrics_state_attrs(engine, log_text=True, key_tuple=False)
         if not metrics:
             return
-        if self._has_steps:
+        if not self._has_steps:
+            logger.log_at(engine, event_name, metrics, self)
+        elif not logger.is_repeated(engine, event_name, metrics, self):
             logger.connection.log(metrics, step=self.global_step_transform(engine, event_name))
-        else:
-            logger.log_at(engine, event_name, metrics)
 
 
 class IgniteOptimizerParamsHandler:
@@ -139,4 +159,4 @@ class IgniteOptimizerParamsHandler:
         before = f"{self.tag}/" if self.tag else ""
         groups = enumerate(self.optimizer.param_groups)
         values = {f"{before}{self.param_name}/group_{number}": float(group[self.param_name]) for number, group in groups}
-        logger.log_at(engine, event_name, values)
+        logger.log_at(engine, event_name, values, self)

@@ -67,11 +67,16 @@ class KerasCallback:
         self._epoch: int | None = None
         """The last epoch that was logged in this `fit`."""
         self._is_training = False
+        self._begun: object = ""
+        """What Keras hands to all callbacks of a `fit` at its beginning."""
+        self._is_second = False
+        """Whether another callback logs the `fit` into the same experiment."""
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin, at the latest, the run; where to go on is known with the first epoch."""
-        self._connection.log  # noqa: B018 - what is wrong with the experiment is said before anything is trained
+        self._log = self._connection.log  # what is wrong with the experiment is said before anything is trained
         self._is_training, self._step, self._epoch = True, None, None
+        self._join()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Find the step that the epoch begins with."""
@@ -79,26 +84,27 @@ class KerasCallback:
             with self._connection.guard("where the training goes on"):
                 self._begin(epoch)
         self._before_epoch = self._step or 0
-        self._log = self._connection.log.at(epoch=epoch)  # once an epoch: it costs as much as logging a batch
+        self._log_of_epoch = self._log.at(epoch=epoch)  # once an epoch: it costs as much as logging a batch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Log a batch, if it is its turn."""
         step = self._before_epoch + batch + 1
         is_again, self._step = step == self._step, step  # the same callback may be in the list twice
-        if self._batch_every is not None and logs and step % self._batch_every == 0 and not is_again:
-            metrics = {f"batch/{name}": value for name, value in logs.items()}
-            self._log(metrics, step=step)
+        if self._batch_every is None or not logs or step % self._batch_every or is_again or self._is_second:
+            return
+        self._log_of_epoch({f"batch/{name}": value for name, value in logs.items()}, step=step)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Log an epoch, and save the model if it is its turn."""
-        if epoch == self._epoch:
-            return  # the same callback is in the list twice
+        if epoch == self._epoch or self._is_second:
+            return
         self._epoch = epoch
-        metrics = {**(logs or {})}
+        metrics: Any = logs or {}
         if "learning_rate" not in metrics:
+            metrics = {**metrics}
             with self._connection.guard("the learning rate"):
                 metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
-        self._log(metrics, step=self._step)
+        self._log_of_epoch(metrics, step=self._step)
         if self._save_every is not None and (epoch + 1) % self._save_every == 0:
             with self._connection.guard("a checkpoint"):
                 self._connection.exp.checkpoints().save(self.model, step=self._step, metrics={**metrics, "epoch": epoch})
@@ -110,8 +116,16 @@ class KerasCallback:
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Log an evaluation, unless it is the one at the end of an epoch, whose metrics come with those of the epoch."""
-        if not self._is_training and logs:
+        if not self._is_training and logs and not self._connection.is_repeated(logs):
             self._connection.log({f"test/{name}": value for name, value in logs.items()}, step=self._step)
+
+    def _join(self) -> None:
+        """Find out whether another callback of the same `fit` logs into the experiment: asked here, not for each epoch."""
+        is_again, self._begun = self._begun is self.params, self.params
+        if is_again:
+            self._connection.report_repeats()
+        else:
+            self._is_second = self._connection.is_repeated(self.params, "begun")
 
     def _begin(self, epoch: int) -> None:
         trained = int(self.model.optimizer.iterations)

@@ -55,6 +55,16 @@ class Callback:
 
     def __call__(self, env: Any) -> None:
         """Log a round."""
+        if not self._rounds.connection.is_repeated(env.params, env.iteration):
+            self._record(env)
+        if env.iteration + 1 == env.end_iteration:
+            self._rounds.connection.close()
+
+    def close(self) -> None:
+        """Close an experiment that was made here."""
+        self._rounds.connection.close()
+
+    def _record(self, env: Any) -> None:
         connection = self._rounds.connection
         if env.iteration == env.begin_iteration:
             self._rounds.begin(env.begin_iteration)
@@ -69,11 +79,6 @@ class Callback:
         self._rounds.record(env.iteration, metrics, save)
         if env.iteration + 1 == env.end_iteration:
             self._rounds.save(env.iteration, metrics, save)
-            connection.close()
-
-    def close(self) -> None:
-        """Close an experiment that was made here."""
-        self._rounds.connection.close()
 
 
 def _settings(params: Mapping[str, Any]) -> dict[str, Any]:

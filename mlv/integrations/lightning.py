@@ -97,6 +97,8 @@ class LightningLogger:
         if not _is_main():
             return
         log = self._connection.log
+        if self._connection.is_row_repeated(metrics, step):
+            return
         if isinstance(metrics, Mapping) and "epoch" in metrics and len(metrics) > 1:
             metrics = dict(metrics)
             log = self._log_of(metrics.pop("epoch"))
@@ -177,6 +179,8 @@ class LightningLogger:
         with self._connection.guard("a checkpoint"):
             path = str(checkpoint_callback._last_checkpoint_saved)
             step = self._position_at(checkpoint_callback)
+            if self._connection.is_repeated(checkpoint_callback, (path, step)):
+                return
             is_last = path == checkpoint_callback.last_model_path and path not in checkpoint_callback.best_k_models
             if is_last and self._linked == (_key(checkpoint_callback), step):
                 return  # the same state was saved just now, under the name of its step

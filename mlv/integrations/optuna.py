@@ -72,13 +72,11 @@ class Callback:
     def __call__(self, study: Any, trial: Any) -> None:
         """Log a trial that has ended."""
         connection = self._connection
-        with connection.guard("a study"):
-            if not self._is_described:
-                self._is_described = True
-                connection.add_params({"study": _description(study)})
-                if len(study.directions) == 1:
-                    connection.log.describe("value", mode=study.direction.name.lower()[:3], summary="best")
         with connection.guard("a trial"):
+            # Each callback gets a trial of its own, and no two of a study have begun at one moment under one number.
+            if connection.is_repeated(PATH, (study.study_name, trial.number, trial.datetime_start)):
+                return
+            self._describe(study)
             duration = trial.duration.total_seconds() if trial.duration else None
             data = {"state": trial.state.name, "duration_s": duration, "params": trial.params}
             connection.log("trial", data, step=trial.number)
@@ -89,6 +87,15 @@ class Callback:
     def close(self) -> None:
         """Close an experiment that was made here."""
         self._connection.close()
+
+    def _describe(self, study: Any) -> None:
+        if self._is_described:
+            return
+        self._is_described = True
+        with self._connection.guard("a study"):
+            self._connection.add_params({"study": _description(study)})
+            if len(study.directions) == 1:
+                self._connection.log.describe("value", mode=study.direction.name.lower()[:3], summary="best")
 
     def _sub_exp(self, number: int) -> Exp:
         return sub_experiment(self._connection.exp, KIND, f"trial_{number}")

@@ -201,6 +201,8 @@ class Callback:
         with self._connection.guard("a task"):
             began = self._began.pop(_key(context), None)
             name, around = f"{context.estimator_name}/{context.task_name}", _numbers(context.parent)
+            if self._connection.is_repeated(context.root_uuid, (name, *_numbers(context))):
+                return
             log = self._connection.log.at(task=".".join(around)) if around else self._connection.log
             duration = None if began is None else time.monotonic() - began
             log(name, {"duration_s": duration}, step=context.task_id)

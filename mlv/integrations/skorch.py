@@ -78,6 +78,8 @@ class SkorchCallback:
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Log an epoch."""
         epoch, step = net.history[-1], len(net.history)
+        if self.connection_.is_repeated(net.history, step):
+            return
         metrics = {name: value for name, value in epoch.items() if _is_measured(name, value)}
         self.connection_.log(metrics, step=step)
         if self.save_every_ is not None and step % self.save_every_ == 0:

@@ -54,17 +54,22 @@ class SB3Writer:
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
         """Log what was recorded since the last time."""
-        metrics = {}
+        if self.connection.is_row_repeated(key_values, step or None):  # without a step, it is 0 each time
+            return
+        metrics, others, excluded = {}, [], key_excluded.get
         for key, value in key_values.items():
-            if "mlv" in (key_excluded.get(key) or ()):
+            outputs = excluded(key)
+            if outputs and "mlv" in outputs:
                 continue
             if type(value) in _NUMBERS or not self._is_media(value):
                 metrics[key] = value
             else:
-                with self.connection.guard(key):
-                    self._write_media(key, value, step)
+                others.append(key)
         if metrics:
             self.connection.log(metrics, step=step)
+        for key in others:
+            with self.connection.guard(key):
+                self._write_media(key, key_values[key], step)
 
     def close(self) -> None:
         """Close an experiment that was made here."""
@@ -142,6 +147,7 @@ class SB3Callback:
             connection.rewind(steps)
         else:
             connection.add_params({"algorithm": type(self.model).__name__, **_settings(self.model)})
+        connection.is_repeated(self.logger, ("begun", steps))  # of the same callback, which has one writer, only a warning
         if self._writer not in self.logger.output_formats:
             self.logger.output_formats.append(self._writer)
 
@@ -159,6 +165,8 @@ class SB3Callback:
 
     def _save(self) -> None:
         self._saved = self.num_timesteps
+        if self._writer.connection.is_repeated(self.logger, ("saved", self._saved)):
+            return
         with self._writer.connection.guard("a checkpoint"):
             portfolio = self._writer.connection.exp.checkpoints()
             portfolio.save(self._write_model, step=self.num_timesteps, suffix=".zip")

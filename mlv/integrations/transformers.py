@@ -60,8 +60,6 @@ class TransformersCallback:
         self._keeps_checkpoints = checkpoints
         self._is_replaced = False
         """Whether another callback of this class logs for the trainer."""
-        self._logs: object = None
-        """The logs that were handled last, which come twice where the callback was added twice."""
         self._saved: tuple[Path, int] | None = None
         self._evaluated: tuple[int, dict[str, Any]] = (-1, {})
 
@@ -98,11 +96,12 @@ class TransformersCallback:
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **_: Any) -> None:
         """Log what the trainer logs, at its step."""
-        if not self._logs_for(state) or logs is None or logs is self._logs:
+        if not self._logs_for(state) or logs is None:
             return
-        self._logs = logs
         self._name_by(args)
         exp = self._connection.exp
+        if self._connection.is_repeated(logs):
+            return
         with self._connection.guard("logs of the trainer"):
             metrics = dict(logs)
             epoch = metrics.pop("epoch", None)
@@ -117,9 +116,10 @@ class TransformersCallback:
 
     def on_predict(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Log the metrics of a prediction, which the trainer does not log itself."""
-        if self._logs_for(state) and metrics and metrics is not self._logs:
-            self._logs = metrics
-            self._name_by(args)
+        if not self._logs_for(state) or not metrics:
+            return
+        self._name_by(args)
+        if not self._connection.is_repeated(metrics):
             renamed = {_renamed(name): value for name, value in metrics.items()}
             log_metrics(self._connection.log, renamed, state.global_step)
 
@@ -131,7 +131,7 @@ class TransformersCallback:
             return
         with self._connection.guard("a checkpoint"):
             path = _saved_at(args.output_dir, state.global_step)
-            if self._saved == (path, state.global_step):
+            if self._saved == (path, state.global_step) or self._connection.is_repeated(state, ("saved", state.global_step)):
                 return
             self._saved = path, state.global_step
             step, metrics = self._evaluated

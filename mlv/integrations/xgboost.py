@@ -60,6 +60,8 @@ class XGBoostCallback:
         self._rounds = Rounds(Connection(exp, savedir, name, params, **options), save_every, ".ubj")
         self._first = 0
         self._latest: tuple[int, dict[str, Any]] | None = None
+        self._log: object = None
+        """Where XGBoost keeps the metrics of all rounds of this training."""
         self._is_main = True
 
     def before_training(self, model: Any) -> Any:
@@ -75,9 +77,11 @@ class XGBoostCallback:
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, Any]]) -> bool:
         """Log a round."""
-        if self._is_main:
-            step, metrics = self._first + epoch, dict(_latest(evals_log))
-            self._latest = step, metrics
+        if not self._is_main:
+            return False
+        step, metrics = self._first + epoch, dict(_latest(evals_log))
+        self._latest, self._log = (step, metrics), evals_log
+        if not self._rounds.connection.is_repeated(evals_log, step):
             self._rounds.record(step, metrics, None if _is_cv(model) else model.save_model)
         return False
 
@@ -85,7 +89,7 @@ class XGBoostCallback:
         """Record where training stopped early, save the last round, and close an experiment that was made here."""
         if self._is_main:
             connection = self._rounds.connection
-            if self._latest is not None and not _is_cv(model):
+            if self._latest is not None and not _is_cv(model) and not connection.is_repeated(self._log, "end"):
                 self._rounds.save(*self._latest, model.save_model)
                 with connection.guard("early stopping"):
                     self._log_best(model)

@@ -140,7 +140,7 @@ def _values(values: Sequence[Any]) -> tuple[Any, Any]:
     if set(map(type, values)) <= _NUMBERS:
         try:
             return numpy.array(values, numpy.float64), None
-        except OverflowError:
+        except OverflowError:  # an integer beyond all floats
             pass
     numbers = [_number(value) for value in values]
     return numpy.array([value or 0.0 for value in numbers]), numpy.array([value is not None for value in numbers])

@@ -74,7 +74,7 @@ def serve(order: Order, projection: Projection) -> bool:
             return not ending.is_given_up
         except BaseException as error:  # SystemExit as well: whoever waits for the output is told
             if may_try_again and isinstance(error, Exception) and replay.is_deleted(error):
-                with suppress(Exception):
+                with suppress(Exception):  # of files that are gone
                     replay.close()
                 continue
             replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))

@@ -33,6 +33,8 @@ class Output:
     """Extra of mlv that brings them."""
     NOTES_IN_EXPERIMENT: ClassVar[bool] = False
     """Whether the position file lies in the experiment, and not beside the output."""
+    KEEPS_SUPERSEDED: ClassVar[bool] = False
+    """Whether lines that a rewind superseded stay: the form says itself where a run went back."""
 
     filter: str | None = None
     """A regular expression over full names of events and metrics; `re.search` decides. None takes all."""

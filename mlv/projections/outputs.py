@@ -331,7 +331,7 @@ def _script_folders() -> list[str]:
     """Return the folders in which a user's own projection may stand: beside the script, and the current one."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     folders = [os.path.dirname(os.path.abspath(main))] if main else []
-    with suppress(OSError):
+    with suppress(OSError):  # it was removed
         folders.append(os.getcwd())
     return list(dict.fromkeys(folders))
 

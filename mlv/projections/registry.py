@@ -1,8 +1,8 @@
 """The outputs of mlv by name: what `outputs=`, `mlv export --to` and `mlv.projections` offer.
 
 A new output is a module here with a class on top of `Output`, its line in this module, its import for type checkers in
-`mlv/projections/__init__.py`, a row in `docs/guide/outputs.md`, and a test on top of `tests/contracts/projection.py`, which
-holds it to what every output promises.
+`mlv/projections/__init__.py`, a row in `docs/guide/outputs.md`, its name in `docs/api/outputs.md`, and a test on top of
+`tests/contracts/projection.py`, which holds it to what every output promises.
 """
 
 OUTPUTS = {

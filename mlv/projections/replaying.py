@@ -40,6 +40,11 @@ def position_path(folder: Path, projection: Projection) -> Path:
     return folder_of(folder, projection) / layout.position_name(projection.name)
 
 
+def _supersedes(projection: Projection) -> bool:
+    """Return whether superseded lines are left out, so that a new rewind has the output built again."""
+    return not getattr(projection, "KEEPS_SUPERSEDED", False)
+
+
 def _notes_in_experiment(projection: Projection) -> bool:
     return bool(getattr(projection, "NOTES_IN_EXPERIMENT", False))
 
@@ -116,7 +121,7 @@ class Replay:
                 if self._inodes.setdefault(file, batch.inode) != batch.inode:
                     position_.write(self._path, replace(self._position, made_by=""))
                     raise CannotResume(f"{file} of {self._folder} was replaced", path=str(self._folder))
-                if _is_rewound(file) and _rewinds(self._folder) != self._rewinds:
+                if _is_rewound(file) and self._current_rewinds() != self._rewinds:
                     self._begin_again()
                     continue
                 if batch.lines:
@@ -190,9 +195,9 @@ class Replay:
                 self._lock = None
 
     def _open(self, position: Position | None) -> None:
-        self._rewinds = _rewinds(self._folder)
+        self._rewinds = self._current_rewinds()
         if position is not None and self._goes_on(position):
-            with suppress(*_UNUSABLE):
+            with suppress(*_UNUSABLE):  # then it is built again
                 self._position = position.opened()
                 self._projection.open(self._output_folder, position.resume)
                 self._is_open = True
@@ -200,6 +205,10 @@ class Replay:
                 position_.write(self._path, self._position)
                 return
         self._build(position.resume if position is not None else None)
+
+    def _current_rewinds(self) -> list[Rewind]:
+        """Return the rewinds that the output heeds."""
+        return _rewinds(self._folder) if _supersedes(self._projection) else []
 
     def _goes_on(self, position: Position) -> bool:
         """Return whether the earlier output can stay: it is of these options, this log, and these rewinds."""
@@ -211,7 +220,7 @@ class Replay:
         self.commit()
         self._is_open = False
         self._projection.close()
-        self._rewinds = _rewinds(self._folder)
+        self._rewinds = self._current_rewinds()
         self._build(self._position.resume)
 
     def _build(self, resume: Any) -> None:

@@ -177,8 +177,9 @@ def _pr_curves(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     yield SummaryValue("pr_curve", event.name, pr_curve_raw("", *rows, num_thresholds=size).value[0])
 
 
-def _texts(event: Event, _folder: Path) -> Iterator[SummaryValue]:
-    yield _text(event.name, str(event.data["text"]))
+def _texts(event: Event, folder: Path) -> Iterator[SummaryValue]:
+    inline = event.data.get("text")  # a long one stands in a file
+    yield _text(event.name, attached.read(folder, event.data["file"]).decode() if inline is None else str(inline))
 
 
 def _notes(event: Event, _folder: Path) -> Iterator[SummaryValue]:

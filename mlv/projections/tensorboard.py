@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Any, ClassVar, cast
 
 from mlv.encoding import parse_time, text_only
@@ -19,10 +17,10 @@ from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import points_and_events, whole_step
-from mlv.projections.scalar_records import TIME, VALUE, scalar_head, step_field
+from mlv.projections.scalar_records import packed_value, scalar_head, step_field, time_field
 from mlv.projections.step_axes import StepAxes
 from mlv.projections.summaries import TYPES, shown_values, text_value
-from mlv.projections.tfevents import EventFile, empty, first_record, own_files
+from mlv.projections.tfevents import EventFile, empty, first_record, own_files, reopened
 from mlv.projections.tfrecords import framed
 from mlv.query.metrics.lines import MetricsLine, metrics_line_of, microseconds
 from mlv.store import layout
@@ -87,19 +85,13 @@ class TensorBoard(Output):
         state = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
         self._folder, self._exp, self._created_s = place, state["exp"], state["created_s"]
         self._rewinds = state.get("rewinds", 0)
-        self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], TagSeries]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
         self._axes = {stream: StepAxes(*data) for stream, data in state.get("axes", {}).items()}
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
         self.going_back = {}
-        try:
-            for path, size in state["files"].items():
-                self._files[path] = EventFile(place / path, size)
-        except BaseException:
-            self.close()
-            raise
+        self._files: dict[str, EventFile] = reopened(place, state["files"])
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
         for stream, rows in state["series"].items():
@@ -180,7 +172,7 @@ class TensorBoard(Output):
 
     def _write_points(self, stream: str, points: MetricsLine) -> None:
         entries = self._streams.get(stream) or self._streams.setdefault(stream, {})
-        time = TIME.pack(b"\x09", points.time_us / 1e6)
+        time = time_field(points.time_us / 1e6)
         step = whole_step(points.step)
         head = None if step is None else time + step_field(step)
         moved = self._axes[stream].steps(points) if stream in self._axes else None
@@ -191,10 +183,7 @@ class TensorBoard(Output):
                 # Nearly all values are such: a record is joined from prepared bytes, which costs less than protobuf.
                 name = prefix + key
                 series = entries.get(("scalar", name)) or self._series(stream, "scalar", name)
-                try:
-                    packed = VALUE.pack(value)
-                except (OverflowError, StructError):  # the latter for integers that are none of the floats
-                    packed = VALUE.pack(math.inf if value > 0 else -math.inf)
+                packed = packed_value(value)
                 own, begin = step, head
                 if moved and name in moved:
                     own = moved[name]

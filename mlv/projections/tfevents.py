@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,10 +48,11 @@ class EventFile:
 
     @classmethod
     def create(cls, path: Path, time_s: float, exp_id: str) -> EventFile:
-        """Begin a file; one that is there already is somebody else's, and gets a number behind its name."""
+        """Begin a file, in place of an empty one or of the experiment's own; somebody else's gets a number behind its name."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        _set_aside(path)
-        opening.new(path).close()
+        if not (_is_empty(path) or _is_of(path, exp_id)):
+            _set_aside(path)
+            opening.new(path).close()
         file = cls(path, 0)
         file.add(first_record(time_s, exp_id))
         return file
@@ -86,6 +87,23 @@ class EventFile:
     def close(self) -> None:
         """Close the file; records that were not committed are lost."""
         os.close(self._fd)
+
+
+def reopened(folder: Path, sizes: Mapping[str, int]) -> dict[str, EventFile]:
+    """Return files by their paths in a folder, each cut back to its size: all of them, or none is open.
+
+    Raises:
+        CannotResume: One is gone, or shorter.
+    """
+    files: dict[str, EventFile] = {}
+    try:
+        for path, size in sizes.items():
+            files[path] = EventFile(folder / path, size)
+    except BaseException:
+        for file in files.values():
+            file.close()
+        raise
+    return files
 
 
 def first_record(time_s: float, exp_id: str) -> bytes:
@@ -126,6 +144,10 @@ def _is_of(path: Path, exp_id: str) -> bool:
     except OSError:  # a folder, or not ours to read
         return False
     return (_MLV + exp_id).encode() in begin if begin else f".{exp_id[:8]}." in path.name
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
 
 
 def _set_aside(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Records as TensorBoard's event files hold them: each with its length, and a CRC-32C of both; made for many at a time."""
+"""Records as TensorBoard's event files hold them: each with its length, and a CRC-32C of both; made and read many at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 _LENGTH, _CHECKSUM = Struct("<Q"), Struct("<I")
 _ALL_BITS = 0xFFFFFFFF
+_POLYNOMIAL = 0x82F63B78
+"""Of CRC-32C, its bits in reverse."""
 _FEW = 24
 """Fewer records of one length are summed one by one: numpy's calls would cost more than the bytes."""
 _STRIPE = 512
@@ -21,6 +23,109 @@ def framed(payloads: Sequence[bytes]) -> bytes:
     for payload, checksum in zip(payloads, checksums(payloads), strict=True):
         chunks += (_length(len(payload)), payload, _CHECKSUM.pack(masked(checksum)))
     return b"".join(chunks)
+
+
+class RecordGroup(NamedTuple):
+    """Records of one length."""
+
+    numbers: Any
+    """Their places among all records, in ascending order, as an array of numpy."""
+    contents: Any
+    """An array of numpy with a row of bytes for each."""
+
+
+class Unframed(NamedTuple):
+    """The records at the beginning of some bytes."""
+
+    groups: list[RecordGroup]
+    """Those whose checksums are right, by their lengths."""
+    end: int
+    """Position behind the last whole record, or damage."""
+    damaged: int
+    """Number of records with another checksum, and of stretches in which no record begins."""
+
+
+_HEADER, _AROUND = 12, 16
+
+
+def unframed(content: bytes) -> Unframed:
+    """Return the whole records of some bytes; behind a damaged length, those from the next one that is right."""
+    import numpy
+
+    octets = numpy.frombuffer(content, numpy.uint8)
+    starts, sizes, position, damaged = _located(content, octets)
+    groups = []
+    for size in numpy.unique(sizes):
+        numbers = numpy.flatnonzero(sizes == size)
+        rows = octets[starts[numbers][:, None] + numpy.arange(_HEADER, _AROUND + size)]
+        contents, stored = rows[:, :size], _little_endian(rows[:, size:])
+        is_right = _masked_sums(contents) == stored
+        damaged += len(numbers) - int(numpy.count_nonzero(is_right))
+        groups.append(RecordGroup(numbers[is_right], contents[is_right]))
+    return Unframed(groups, position, damaged)
+
+
+def _located(content: bytes, octets: Any) -> tuple[Any, Any, int, int]:
+    """Return the starts of whole records, their sizes, the position behind them, and the number of damaged stretches.
+
+    Lengths are followed first, and their checksums computed together: at the first wrong one it begins anew behind the damage.
+    """
+    import numpy
+
+    starts: list[int] = []
+    sizes: list[int] = []
+    position, checked, damaged, limit = 0, 0, 0, len(content) - _HEADER
+    while True:
+        while position <= limit:
+            (size,) = _LENGTH.unpack_from(content, position)
+            end = position + _AROUND + size
+            starts.append(position)
+            sizes.append(size)
+            position = end
+        if len(starts) == checked:
+            break
+        new = numpy.array(starts[checked:])
+        headers = octets[new[:, None] + numpy.arange(_HEADER)]
+        wrong = numpy.flatnonzero(_masked_sums(headers[:, :8]) != _little_endian(headers[:, 8:]))
+        if not len(wrong):
+            break
+        checked += int(wrong[0])
+        position = starts[checked] + 1
+        del starts[checked:], sizes[checked:]
+        position += _next_header(octets[position:])
+        damaged += 1
+    if starts and starts[-1] + _AROUND + sizes[-1] > len(content):
+        position = starts.pop()
+        sizes.pop()
+    return numpy.array(starts, numpy.int64), numpy.array(sizes, numpy.int64), position, damaged
+
+
+def _next_header(octets: Any) -> int:
+    """Return the position of the first length with the right checksum; without one, that of bytes that may begin it."""
+    import numpy
+
+    count = len(octets) - _HEADER + 1
+    if count <= 0:
+        return 0
+    windows = numpy.lib.stride_tricks.sliding_window_view(octets, _HEADER)
+    positions = numpy.flatnonzero(_masked_sums(windows[:, :8]) == _little_endian(windows[:, 8:]))
+    return int(positions[0]) if len(positions) else count
+
+
+def _masked_sums(rows: Any) -> Any:
+    """Return the masked CRC of each row of bytes."""
+    import numpy
+
+    if len(rows) < _FEW and rows.shape[1] > _STRIPE:
+        return numpy.array([masked(_of_one(row.tobytes())) for row in rows], numpy.uint32)
+    sums = _registers(rows, _ALL_BITS) ^ numpy.uint32(_ALL_BITS)
+    return (sums >> 15 | sums << 17) + numpy.uint32(0xA282EAD8)
+
+
+def _little_endian(rows: Any) -> Any:
+    import numpy
+
+    return numpy.ascontiguousarray(rows).view("<u4")[:, 0]
 
 
 def masked(checksum: int) -> int:
@@ -69,12 +174,19 @@ def _of_equal_length(content: bytes, length: int, state: int) -> list[int]:
     """Return the register of the CRC behind each stretch of `length` bytes, where it was `state` before."""
     import numpy
 
-    table = _numpy_table()
-    registers: Any = numpy.full(len(content) // length, state, numpy.uint32)
-    for column in numpy.ascontiguousarray(numpy.frombuffer(content, numpy.uint8).reshape(-1, length).T):
-        registers = table[(registers ^ column) & 0xFF] ^ (registers >> 8)
-    states: list[int] = registers.tolist()
+    states: list[int] = _registers(numpy.frombuffer(content, numpy.uint8).reshape(-1, length), state).tolist()
     return states
+
+
+def _registers(rows: Any, state: int) -> Any:
+    """Return the register of the CRC behind each row of bytes, where it was `state` before."""
+    import numpy
+
+    table = _numpy_table()
+    registers: Any = numpy.full(len(rows), state, numpy.uint32)
+    for column in numpy.ascontiguousarray(rows.T):
+        registers = table[(registers ^ column) & 0xFF] ^ (registers >> 8)
+    return registers
 
 
 @cache
@@ -93,14 +205,23 @@ def _after_a_stripe() -> list[list[int]]:
 @cache
 def _numpy_table() -> Any:
     import numpy
-    from tensorboardX.crc32c import CRC_TABLE
 
-    return numpy.array(CRC_TABLE, numpy.uint32)
+    return numpy.array(_table(), numpy.uint32)
+
+
+@cache
+def _table() -> list[int]:
+    table = []
+    for register in range(256):
+        for _ in range(8):
+            register = register >> 1 ^ (_POLYNOMIAL if register & 1 else 0)
+        table.append(register)
+    return table
 
 
 def _slowly(content: bytes, before: int = 0) -> int:
     """Return the CRC of a content that follows one with the CRC `before`, byte by byte."""
-    from tensorboardX.crc32c import crc32c, crc_update
-
-    checksum: int = crc_update(before, content) if before else crc32c(content)
-    return checksum & _ALL_BITS
+    table, register = _table(), before ^ _ALL_BITS
+    for octet in content:
+        register = table[(register ^ octet) & 0xFF] ^ (register >> 8)
+    return register ^ _ALL_BITS

@@ -46,7 +46,7 @@ def views(state: State, now: datetime, is_gone: Callable[[Mapping[str, Any]], bo
 
     def view(run: Run) -> RunView:
         last = state.standing(run, now, is_gone)
-        duration_s = last.replace(started=run.started).duration_s
+        duration_s = (last if last is run else last.replace(started=run.started)).duration_s
         return RunView(
             run.id, last.status(now, is_gone), run.started, last.ended, duration_s, last.paused, run.params,
             last.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),

@@ -49,7 +49,7 @@ def _key(*, makes_one: bool = True) -> bytes | None:
     with suppress(OSError):
         return _read(path)
     if makes_one:
-        with suppress(OSError):
+        with suppress(OSError):  # a user without a home has no key, and no caches
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with suppress(FileExistsError):  # another process was faster
                 publish(path, os.urandom(_SIZE), 0o600)

@@ -80,7 +80,7 @@ def followed_by(stream: str) -> str | None:
     return stream[: -len(MERGED)] if stream.endswith(MERGED) else None
 
 
-def streams_in(folder: Path) -> list[str]:
+def streams_in(folder: str | os.PathLike[str]) -> list[str]:
     """List the streams that have a file, the default one first."""
     with os.scandir(folder) as entries:
         names = [stream_of(entry.name) for entry in entries if is_stream(entry)]
@@ -135,7 +135,7 @@ def is_position(file_name: str) -> bool:
 
 def is_experiment(folder: Path) -> bool:
     """Return whether the folder holds an experiment; one that may not be entered holds none that can be read."""
-    return os.path.isfile(folder / META)
+    return os.path.isfile(os.path.join(folder, META))
 
 
 def exp_id(folder: Path) -> str:

@@ -73,7 +73,7 @@ def process_start(pid: int) -> str | None:
     if sys.platform.startswith("linux"):
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except OSError:
+        except OSError:  # no process has this number
             return None
         # The command stands in parentheses and may hold any byte, also parentheses.
         fields = stat[stat.rindex(b")") + 2 :].split()
@@ -118,5 +118,5 @@ def _boot_id() -> str:
 def _pid_namespace() -> str:
     try:
         return os.readlink("/proc/self/ns/pid")
-    except OSError:
+    except OSError:  # only Linux has them
         return ""

@@ -97,7 +97,7 @@ def chains_of(*paths: Path) -> dict[str, Chain]:
     """Return the open chain of every run in a stream's file and in the files that follow it; empty without files."""
     chains: dict[str, Chain] = {}
     for path in paths:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # nobody wrote into the stream yet
             _go_on(chains, path)
     return chains
 

@@ -87,7 +87,7 @@ class StreamFile:
                 self._write(chunk)
                 total += len(chunk)
         except OSError:
-            with suppress(OSError):
+            with suppress(OSError):  # else it is done before the next append
                 self.take_back()
             raise
         self._torn = False

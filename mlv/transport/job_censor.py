@@ -63,7 +63,7 @@ def _graph(job: Job, redactor: Redactor) -> Job:
 def _of_text(buffer: Buffer, redactor: Redactor) -> Buffer:
     try:
         text = bytes(buffer).decode()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # no text
         return buffer
     clean = redactor.text(text, "file")
     return buffer if clean == text else clean.encode()

@@ -199,7 +199,7 @@ class Journal:
     def reopen(self) -> None:
         """Open the files anew, after an append that was interrupted in the middle: nothing about them is certain."""
         for file in self._streams.values():
-            with suppress(OSError):
+            with suppress(OSError):  # the descriptor is closed all the same
                 file.close()
         mine = list(self._streams)
         self._streams.clear()
@@ -255,9 +255,9 @@ class Journal:
     def surrender(self) -> None:
         """Leave every stream, with its unfinished runs, to the next writer."""
         for file in self._streams.values():
-            with suppress(OSError):
+            with suppress(OSError):  # the descriptor is closed all the same
                 file.close()
-        with suppress(OSError):
+        with suppress(OSError):  # the folder is gone, and with it whatever was to be left
             for actual in self._actual.values():  # also where the claim was granted and the file not opened
                 claims.surrender(self.folder, actual, self._claim)
         self._streams.clear()

@@ -253,7 +253,7 @@ def wake(spool: Path) -> None:
 
 
 def _private(folder: Path) -> None:
-    with suppress(FileExistsError):
+    with suppress(FileExistsError):  # checked below, whoever made it
         folder.mkdir(mode=0o700)
     if not _is_private_folder(folder):
         raise PermissionError(f"{folder} is not a private folder of this user: remove it, or set MLV_SPOOL")
@@ -281,7 +281,7 @@ def file_system_of(path: Path) -> str:
     """Return the type of the file system that a path lies on, such as `ext4` or `nfs4`; empty where it is unknown."""
     try:
         mounts = [line.split(" ")[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    except OSError:
+    except OSError:  # only Linux lists them there
         return ""
     real = os.path.realpath(path)
     under = [(point, kind) for point, kind in mounts if real == point or real.startswith(point.rstrip("/") + "/")]

@@ -311,7 +311,7 @@ class Writer:
     def _complete_outputs(self, run: str) -> None:
         """Start completing the outputs of a run that nobody is at work on: its process may have died before it did."""
         for path in orders.orders_of(run, self._spool_folder.name):
-            with suppress(OSError):
+            with suppress(OSError):  # the order stays, and recovery finds it
                 orders.begin(path, self._where())
 
     def _heartbeats(self, now: float) -> None:

@@ -81,7 +81,7 @@ def test_the_ends_tell_what_all_of_it_tells(tmp_path_factory, head, tail, events
     lines = b"".join(log.lines)
     experiment(folder, lines[: len(lines) - cut * (cut > 100)])
 
-    found = row_from_ends(folder, head=head, tail=tail)
+    found = row_from_ends(folder, head_bytes=head, tail_bytes=tail)
 
     if found is not None:
         is_described = any(kind == "metadata" for _, kind, _ in events)

@@ -63,6 +63,14 @@ SCRIPTS = {
         for step in range(20):
             log.update({"epoch": step}, {"loss": step}, model=[step], extra_obj=[step], save=True)
     """,
+    "summary_writer": """
+        from mlv.compat.tensorboardX import SummaryWriter
+        writer = SummaryWriter()
+        for step in range(20):
+            writer.add_scalar("loss", step, step)
+        writer.add_scalars("both", {"a": 1.0}, 1)
+        writer.add_hparams({"lr": 0.1}, {"acc": 0.5})
+    """,
 }
 LEFT = {
     "allogger": r"log(/own)?/(\d+_.*\.log|events/(\d+_.*\.h5|events\.out\.tfevents\..*))",
@@ -72,6 +80,7 @@ LEFT = {
     "helios2": r"root/(myrun_\w{5}_[-\d]{8}(_1)?\.log|tensorboard/myrun_\w{5}_[-\d]{8}(_1)?/events\.out\.tfevents\..*)",
     "mle": r"run/(config_dict\.yaml|logs/log_seed_1\.hdf5|models/final/final_seed_1\.pkl|extra/extra_\d+_seed_1\.pkl|"
     r"tboards/tboard_seed_1/events\.out\.tfevents\..*)",
+    "summary_writer": r"runs/\w{5}_[-\d]{8}_[^/]+/events\.out\.tfevents\.[^/]*",
 }
 """What each original would have left, and nothing else."""
 PATTERNS = ("*tfevents*", "*.h5", "*.hdf5", "*.log", "*.pkl", "*.pt", "*.png", "*.yaml", "log.json", "log.json.*")

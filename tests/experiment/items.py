@@ -49,5 +49,5 @@ WHOLE = [
 ]
 
 
-def imported(root: Path, items: Any, **options: Any) -> Any:
-    return import_experiment(source(**options), items, Tree(root))
+def imported(root: Path, items: Any, *, dry_run: bool = False, **options: Any) -> Any:
+    return import_experiment(source(**options), items, Tree(root), dry_run=dry_run)

@@ -19,7 +19,8 @@ from experiment.items import PNG, WHOLE, at, imported, source, steps
 from mlv.audit.merge import Tree
 from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument
-from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile
+from mlv.experiment.importing.lines import ImportedLines
+from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints
 from mlv.experiment.importing.writing import import_experiment
 
 SECRET = "ghp_" + "a1B2" * 9
@@ -104,6 +105,7 @@ def test_any_source_that_grew(tmp_path_factory):
         | st.just({"file": SourceFile(PNG, ".png")}),
         name=st.sampled_from(["", "t", "x/y"]),
         step=st.none() | st.integers(0, 3) | st.just("odd"),
+        at=st.sampled_from([{}, {}, {"epoch": 1}]),
         stream=st.sampled_from(["log", "log", "val"]),
     )
     begins = st.builds(RunBegins, run=st.sampled_from("abc"), time=st.integers(-5, 5).map(at), rank=st.integers(0, 1))
@@ -177,6 +179,109 @@ def test_after_a_kill(tmp_path):
         if done:
             break
     assert done
+
+
+ORDINARY = [
+    {"loss": 0.5, "acc": 1},
+    {"loss": 0.25, "grad/norm": 1e300, "n": 2**64 - 1},
+    {"loss": math.nan, "acc": -math.inf},
+    {"Val Loss": 0.1, "schön": -0.0},
+    {"_mlv": 1, "_mlv_x": 2.0},
+    {SECRET: 3, "loss": 1},
+    {"password": 3, "loss": 1},
+    {"": 3, "loss": 1},
+    {"a" * 100: 1, 3: 4},
+    {"\ud800": 1},
+    {"null": 1, "loss": True},
+    {"n": 2**64, "loss": 1},
+    {f"m{n}": n for n in range(60)},
+    {},
+]
+
+
+@pytest.mark.parametrize("name", ["", "train", SECRET, "\ud800"])
+def test_numbers_at_once(tmp_path, monkeypatch, name):
+    """Events of plain numbers take a short way; their lines are those of the long one."""
+    steps = [None, 3, -1, 2**63 - 1, 2**63, 0.5]
+    items = [
+        RunBegins("a", at(0)),
+        *(
+            SourceEvent("a", at(number), "metrics", data, name, step)
+            for number in range(2)
+            for data in ORDINARY
+            for step in steps
+        ),
+        RunEnds("a", at(2)),
+    ]
+    quick = imported(tmp_path / "quick", items)
+    with monkeypatch.context() as patch:
+        patch.setattr(ImportedLines, "_quick_line", lambda *_: None)
+        imported(tmp_path / "slow", items)
+
+    assert content(tmp_path / "quick") == content(tmp_path / "slow")
+    assert "intact" in verified(quick.path)
+
+
+def test_points_at_once(tmp_path):
+    """Points that are handed over together give the lines of their events, also where a run ended among them."""
+    values = [0.5, 1e300, -0.0, math.nan, 2.0, 0.1, 3.0, math.inf, 5.0, 6.0]
+    names = ["loss", "acc", SECRET, "loss", "", "Val Loss", "x/y", "acc", "loss", "loss"]
+    times = [at(number).timestamp() for number in range(10)]
+    points = SourcePoints("a", [int(time * 1e6) + 1 for time in times], names, range(10), values)
+    steady = SourcePoints("a", [10**15] * 5, ["loss"] * 5, range(5), [0.25] * 5)
+    begin, end = RunBegins("a", at(0)), RunEnds("a", at(11), "ended")
+    at_once = [begin, points, steady, steady, end]
+    one_by_one = [begin, *points.events(), *steady.events(), *steady.events(), end]
+    imported(tmp_path / "one", at_once)
+    imported(tmp_path / "two", one_by_one)
+    imported(tmp_path / "three", [begin, *points.events(), *list(steady.events())[:3], end])
+    imported(tmp_path / "four", [begin, *points.events(), *list(steady.events())[:3], end])
+    grown = imported(tmp_path / "three", at_once)
+    imported(tmp_path / "four", one_by_one)
+
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert content(tmp_path / "three") == content(tmp_path / "four")
+    assert (grown.differences, "intact" in verified(grown.path)) == ([], True)
+
+
+def test_other_facts_about_the_same_source(tmp_path):
+    """An experiment is known by its source: what else that tells otherwise now, or hides now, makes no second one."""
+    first = imported(tmp_path, WHOLE[:5], params={"lr": 0.1, "user": "carol"}, tags=["a"])
+    before = content(tmp_path)
+
+    again = imported(tmp_path, WHOLE[:5], params={"lr": 0.2, "user": "carol"}, tags=["a"], redact=["carol"])
+
+    assert (again.path, again.is_new, again.id, again.lines) == (first.path, False, first.id, {})
+    assert [text.split(" of ")[0] for text in again.differences] == ["params, redact"]
+    assert content(tmp_path) == before
+    assert imported(tmp_path, WHOLE, redact=["carol"]).differences != []
+    assert "intact" in verified(first.path)
+    other = imported(tmp_path, WHOLE, identity={"format": "test", "id": "x2"})
+    assert (other.is_new, other.path.name) == (True, "exp_1")
+
+
+def test_after_a_redaction_of_its_meta(tmp_path):
+    """It is known too where its meta.json was redacted, and where rules changed after that."""
+    first = imported(tmp_path, WHOLE[:5], params={"user": "carol"})
+    assert run_command("redact", first.path, "-p", "carol").returncode == 0
+
+    for options in ({}, {"redact": ["carol"]}):
+        again = imported(tmp_path, WHOLE[: 7 + len(options)], params={"user": "carol"}, **options)
+
+        assert (again.path, again.is_new, sum(again.lines.values())) == (first.path, False, 2 if not options else 1)
+    assert len([path for path in tmp_path.iterdir() if not path.name.startswith(".mlv")]) == 1
+
+
+def test_only_looked_at(tmp_path):
+    """A dry run tells the lines that an import would add, and writes nothing."""
+    for number, items in enumerate([WHOLE[:9], WHOLE, WHOLE]):
+        before = content(tmp_path)
+        planned = imported(tmp_path / "tree", items, dry_run=True)
+        assert content(tmp_path) == before
+        done = imported(tmp_path / "tree", items)
+
+        assert (planned.path, planned.is_new, planned.lines) == (done.path, done.is_new, done.lines)
+        assert (done.is_new, bool(done.lines)) == (number == 0, number < 2)
 
 
 def test_behind_an_end(tmp_path):
@@ -407,3 +512,39 @@ def test_a_creation_without_a_zone(tmp_path):
     """A time of creation that is another moment on another machine is refused: the ID follows from it."""
     with pytest.raises(InvalidArgument, match="has no zone"):
         imported(tmp_path / "runs", [], created=datetime(2024, 1, 1))
+
+
+def test_runs_beside_each_other_that_grew(tmp_path):
+    """Runs that ended side by side may go on in any order later: what was sealed stays, and every line comes over."""
+    begin = [RunBegins(name, at(0)) for name in "abc"]
+
+    def items(*ends: int) -> list[Any]:
+        logged = [item for name, end in zip("abc", ends, strict=True) for item in steps(name, 1, end)]
+        return [*begin, *logged, *(RunEnds(name, at(end), "ended") for name, end in zip("abc", ends, strict=True))]
+
+    imported(tmp_path, items(3, 3, 3))
+    before = content(tmp_path)
+
+    grown = [imported(tmp_path, items(*ends)) for ends in [(5, 3, 4), (5, 6, 4), (8, 9, 7), (8, 9, 7)]]
+
+    assert [result.differences for result in grown] == [[]] * 4
+    assert all(content(tmp_path)[name].startswith(text) for name, text in before.items())
+    exp = mlv.Exp.open(grown[-1].path)
+    assert sorted(event.step for event in exp.events("metrics")) == sorted([*range(1, 8), *range(1, 9), *range(1, 7)])
+    assert (grown[-1].lines, "intact" in verified(exp.path)) == ({}, True)
+
+
+def test_a_rewind(tmp_path):
+    """A rewind supersedes what the runs that it names have logged so far, and nothing of others."""
+    items = [
+        *(RunBegins(name, at(0)) for name in "ab"),
+        *(event._replace(data={name: 1}) for name in "ab" for event in steps(name, 1, 5)),
+        SourceEvent("a", at(6), "rewound", {"step": 2, "last": ["a", "none"]}),
+        *steps("a", 3, 4),
+        *(RunEnds(name, at(9)) for name in "ab"),
+    ]
+
+    exp = mlv.Exp.open(imported(tmp_path, items).path)
+
+    assert {name: each.count for name, each in exp.summary().items()} == {"a": 2, "b": 4, "loss": 1}
+    assert "intact" in verified(exp.path)

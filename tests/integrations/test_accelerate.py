@@ -37,7 +37,7 @@ def test_a_loop(folder):
     """Metrics and the configuration of a loop are in the experiment, which is over when training ends."""
     accelerator = accelerator_of(ours.Tracker("runs", "loop", {"seed": 1}), config={"lr": 0.1, "optimizer": torch.optim.SGD})
     for step in range(3):
-        accelerator.log({"loss": torch.tensor(1.0 / (step + 1)), "lr": {"encoder": 0.1}}, step=step)
+        accelerator.log({"loss": torch.tensor(1.0 / (step + 1)), "lr": {"encoder": 0.1}}, step=step, log_kwargs=None)
     assert accelerator.get_tracker("mlv").tracker.name == "loop"
     accelerator.end_training()
 

@@ -85,3 +85,64 @@ def test_engines_without_a_trainer_and_with_steps_of_their_own(tmp_path):
     assert surviving(exp.path, "train/loss") == [2, 4, 6]
     assert surviving(exp.path, "val/mean") == [1, 2]
     assert ([run.status for run in exp.runs], exp["seed"]) == (["ok"], 1)
+
+
+def test_what_handlers_log(tmp_path):
+    """Outputs, metrics and attributes of the state are logged by name; scalars of tensors are numbers, texts are texts."""
+    torch = pytest.importorskip("torch")
+    from ignite.engine import Engine, Events, State
+
+    from mlv.integrations.ignite import Logger, OptimizerParamsHandler, OutputHandler
+
+    class Optimizer:
+        """One that is no optimizer of torch, as DeepSpeed has them."""
+
+        param_groups = ({"lr": 0.1, "params": []}, {"lr": 0.2, "params": []})
+
+        def step(self):
+            """Do nothing."""
+
+    engine = Engine(lambda *_: None)
+    metrics = {"a": 0, "b": "one", "c": {"d": 23, "e": [1, 2]}}
+    engine.state = State(
+        iteration=7, epoch=2, output=5.0, metrics=metrics, alpha=torch.tensor(0.5), beta=torch.tensor([1.0, 2.0])
+    )
+    with Logger(tmp_path, "logged") as logger:
+        for handler in (
+            OutputHandler("output", output_transform=lambda output: output),
+            OutputHandler("loss", output_transform=lambda output: {"loss": output}),
+            OutputHandler("some", metric_names=["a"]),
+            OutputHandler("all", metric_names="all"),
+            OutputHandler("state", state_attributes=["alpha", "beta"]),
+            OptimizerParamsHandler(Optimizer(), "lr", tag="group"),
+        ):
+            logger.attach(engine, handler, Events.EPOCH_COMPLETED)
+        engine.fire_event(Events.EPOCH_COMPLETED)
+
+    events = [*mlv.Exp.open(tmp_path / "logged").events("metrics")]
+    assert {(event.step, event.at["epoch"]) for event in events} == {(7, 2)}
+    assert [event.data for event in events] == [
+        {"output/output": 5.0},
+        {"loss/loss": 5.0},
+        {"some/a": 0},
+        {"all/a": 0, "all/b": "one", "all/c/d": 23, "all/c/e/0": 1, "all/c/e/1": 2},
+        {"state/alpha": 0.5, "state/beta/0": 1.0, "state/beta/1": 2.0},
+        {"group/lr/group_0": 0.1, "group/lr/group_1": 0.2},
+    ]
+
+
+def test_a_step_that_is_none(tmp_path):
+    """A transform that gives no step ends no training: its row is kept as rejected, and one warning says so."""
+    from mlv.integrations.ignite import Logger
+
+    scope: dict = {}
+    exec(TRAINING, scope)
+    trainer, events = scope["trainer"], scope["Events"]
+    with Logger(tmp_path, "fit") as logger:
+        options = {"output_transform": lambda output: output, "global_step_transform": lambda *_: "a"}
+        logger.attach_output_handler(trainer, events.COMPLETED, tag="train", **options)
+        with pytest.warns(mlv.MlvWarning, match="step"):
+            trainer.run(scope["data"])
+
+    exp = mlv.Exp.open(tmp_path / "fit")
+    assert [event.type for event in exp.events(["metrics", "rejected"])] == ["rejected"]

@@ -101,15 +101,3 @@ def test_an_experiment_that_is_made_is_closed(scope, tmp_path):
     assert ({run.status for run in exp.runs} - {"ended"}, exp["seed"]) == ({"ok"}, 1)
     with pytest.raises(mlv.InvalidArgument, match="save_every=0"):
         Callback(exp=exp, save_every=0)
-
-
-def test_a_callback_that_is_in_the_list_twice(scope, tmp_path):
-    """The same callback, added twice, logs each batch and each epoch once, and saves one checkpoint."""
-    from mlv.integrations.keras import Callback
-
-    callback = Callback(savedir=tmp_path, name="fit", batch_every=1, save_every=1)
-    scope["new_model"]().fit(scope["X"], scope["y"], batch_size=20, epochs=2, verbose=0, callbacks=[callback, callback])
-
-    exp = mlv.Exp.open(tmp_path / "fit")
-    assert [event.step for event in exp.events("metrics")] == [1, 2, 2, 3, 4, 4]
-    assert [event.step for event in exp.events("checkpoint") if event.data["action"] == "saved"] == [2, 4]

@@ -78,6 +78,30 @@ def test_a_fit(folder):
     assert [int(step) for step in exp.history("val/x")["step"]] == [4, 9]
 
 
+def test_steps_of_the_model(folder):
+    """A model that logs a `step` has its metrics there; with accumulated gradients, steps are those of the optimizer."""
+    model = model_of()
+    model.on_train_epoch_end = lambda: model.log_dict({"step": 100.0 + model.current_epoch, "acc": 0.5})
+    trainer_of(lightning.Logger("runs", "boring"), accumulate_grad_batches=5, limit_train_batches=10).fit(model)
+
+    exp = mlv.Exp.open("runs/boring")
+    assert steps(exp.path, "loss_step") == [0, 1, 2, 3]
+    assert steps(exp.path, "acc") == [100, 101]
+
+
+def test_beside_another_logger(folder):
+    """With the logger of another library in front, its folder has the checkpoints, and the portfolio links them."""
+    from lightning.pytorch.loggers import CSVLogger
+
+    trainer = trainer_of([CSVLogger("csv", "theirs"), lightning.Logger("runs", "boring")])
+    trainer.fit(model_of())
+
+    exp = mlv.Exp.open("runs/boring")
+    [theirs] = folder.glob("csv/theirs/version_0/checkpoints/*.ckpt")
+    assert os.path.samefile(exp.latest.path, theirs)
+    assert steps(exp.path, "loss_step") == [*range(10)]
+
+
 def test_everything_lands_in_the_experiment(folder):
     """Checkpoints, and whatever else Lightning puts into its folder for logs, lie in the experiment."""
     trainer = trainer_of(lightning.Logger("runs", "boring"))
@@ -319,14 +343,19 @@ def test_a_callback_used_twice(folder):
     assert saved(exp) == [3, 7]
 
 
-def test_a_search_for_a_learning_rate(folder):
+@pytest.mark.parametrize("search", ["learning rate", "batch size"])
+def test_a_search(folder, search):
     """A tuner takes the logger out of the trainer and puts it back: its trials log nothing."""
     logger = lightning.Logger("runs", "boring")
     trainer = trainer_of(logger)
     model = model_of()
     model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=model.lr)
-    model.lr = 0.1
-    library("lightning.pytorch.tuner").Tuner(trainer).lr_find(model, num_training=3, attr_name="lr")
+    model.lr, model.batch_size = 0.1, 1
+    tuner = library("lightning.pytorch.tuner").Tuner(trainer)
+    if search == "learning rate":
+        tuner.lr_find(model, num_training=3, attr_name="lr")
+    else:
+        tuner.scale_batch_size(model, steps_per_trial=1, max_trials=1)
     assert trainer.logger is logger
     trainer.fit(model)
 

@@ -13,9 +13,10 @@ import mlv
 CLASSES = [
     *(("catboost", "Callback"), ("ignite", "Logger"), ("keras", "Callback"), ("lightgbm", "Callback"), ("optuna", "Callback")),
     *(("hydra", "Callback"), ("skorch", "Callback"), ("xgboost", "Callback"), ("accelerate", "Tracker")),
-    *(("lightning", "Logger"), ("transformers", "Callback")),
+    *(("lightning", "Logger"), ("transformers", "Callback"), ("mlflow", "tracking_store")),
+    *(("ray", "Callback"), ("ray", "TrainCallback")),
 ]
-INSTALLED = {"hydra": "hydra-core", "ignite": "pytorch-ignite"}
+INSTALLED = {"hydra": "hydra-core", "ignite": "pytorch-ignite", "mlflow": "mlflow-skinny", "ray": r"ray\[(tune|train)\]"}
 """Names under which libraries are installed, where they are others."""
 
 

@@ -81,3 +81,34 @@ def test_what_the_logger_records(tmp_path):
     assert [event.data for event in events if event.type == "metrics"] == [{"train/loss": 0.5, "train/shown": 2}]
     assert (exp["lr"], pyplot.get_fignums()) == (0.1, [])
     exp.close()
+
+
+def test_values_of_all_sorts(tmp_path):
+    """A list, a text, arrays of any rank and numbers of numpy end nothing, and none takes the place of another."""
+    torch = pytest.importorskip("torch")
+    from mlv.integrations.stable_baselines3 import Writer
+
+    values = {
+        "number": 1,
+        "list": [1, 2],
+        "tuple": (3, 4),
+        "scalar": np.array(1),
+        "numpy": np.float32(0.5),
+        "tensor": torch.tensor(2.0),
+        "text": 'this ", ;is a \n tes:,t',
+        "one": np.ones(1),
+        "cube": np.ones((1, 1, 1), int),
+        "ones": torch.ones(3),
+    }
+    exp = mlv.Exp(tmp_path, "logged")
+    writer = Writer(exp=exp)
+    writer.write(values, dict.fromkeys(values))
+    writer.write({"hidden": 42}, {"hidden": "mlv"})
+    exp.flush()
+
+    events = [event for event in exp.events() if event.type != "run_started"]
+    assert {event.name for event in events if event.type == "histogram"} == {"one", "cube", "ones"}
+    assert [event.data["text"] for event in events if event.type == "text"] == [values["text"]]
+    [metrics] = [event.data for event in events if event.type == "metrics"]
+    assert metrics == {"number": 1, "list": [1, 2], "tuple": [3, 4], "scalar": 1, "numpy": 0.5, "tensor": 2.0}
+    exp.close()

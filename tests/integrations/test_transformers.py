@@ -192,17 +192,6 @@ def test_report_to_and_a_callback(folder):
     assert steps("runs/tiny", "loss") == [*range(1, 9)]
 
 
-def test_a_callback_that_was_added_twice(folder):
-    """The same callback twice logs everything once."""
-    callback = Callback("runs", "tiny")
-    trainer_of(callback, callback, save_strategy="epoch", eval_strategy="epoch").train()
-
-    exp = mlv.Exp.open("runs/tiny")
-    assert steps(exp.path, "loss") == [*range(1, 9)]
-    assert steps(exp.path, "eval/loss") == saved(exp) == [4, 8]
-    assert len(exp.runs) == 1
-
-
 def test_an_experiment_of_the_callers(folder):
     """An experiment that is passed goes on after training."""
     with mlv.Exp("runs", "mine") as exp:

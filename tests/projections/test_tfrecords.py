@@ -23,8 +23,8 @@ from tensorboardX.proto.event_pb2 import Event as Record
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
-from mlv.projections.scalar_records import TIME, VALUE, scalar_head, step_field
-from mlv.projections.tfrecords import framed
+from mlv.projections import scalar_records
+from mlv.projections.tfrecords import framed, unframed
 
 groups = st.one_of(
     st.tuples(st.integers(0, 80), st.integers(1, 60)),
@@ -49,10 +49,50 @@ def test_records_are_those_of_the_record_writer(tmp_path_factory, given):
     assert framed(records) == path.read_bytes()
 
 
+def _payloads(content: bytes) -> list[bytes]:
+    """The records of some bytes, in their order."""
+    numbered = [
+        (number, row.tobytes())
+        for group in unframed(content).groups
+        for number, row in zip(group.numbers, group.contents, strict=True)
+    ]
+    return [payload for _, payload in sorted(numbered)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=600).filter(lambda record: len(record) != 8), max_size=40), st.data())
+def test_records_are_read_as_they_were_written(records, drawn):
+    """All whole records come back; a flipped bit costs its own only.
+
+    A record of eight bytes looks like a length, with its checksum: no event is as short.
+    """
+    content = framed(records)
+    assert _payloads(content) == records
+    assert unframed(content)[1:] == (len(content), 0)
+
+    cut = drawn.draw(st.integers(0, len(content)))
+    whole, payloads = unframed(content[:cut]), _payloads(content[:cut])
+    assert records[: len(payloads)] == payloads
+    assert (whole.damaged, content[: whole.end]) == (0, framed(payloads))
+    if content:
+        position = drawn.draw(st.integers(0, len(content) - 1))
+        flipped = content[:position] + bytes([content[position] ^ 1 << position % 8]) + content[position + 1 :]
+        read = _payloads(flipped)
+        assert unframed(flipped).damaged == 1
+        lost = next(number for number in range(len(records)) if len(framed(records[: number + 1])) > position)
+        assert read[:lost] == records[:lost]
+        assert read[lost:] == records[lost + 1 :]
+
+
 @given(st.floats(1, 2**40), st.integers(-(2**63), 2**63 - 1), st.text(max_size=300), st.floats(width=32, allow_nan=False))
 def test_scalar_is_that_of_protobuf(time_s, step, tag, value):
     """A scalar's record, put together by hand, is what protobuf makes of it."""
-    by_hand = TIME.pack(b"\x09", time_s) + step_field(step) + scalar_head(tag) + VALUE.pack(value)
+    by_hand = (
+        scalar_records.time_field(time_s)
+        + scalar_records.step_field(step)
+        + scalar_records.scalar_head(tag)
+        + scalar_records.packed_value(value)
+    )
 
     record = Record(wall_time=time_s, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
 

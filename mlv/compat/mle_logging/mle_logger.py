@@ -24,9 +24,9 @@ from mlv.compat.mle_logging.save.stats_log import StatsLog
 from mlv.compat.mle_logging.save.wandb_log import WandbLog
 from mlv.compat.mle_logging.seats import Seat
 from mlv.compat.mle_logging.seed_file import SeedFile
-from mlv.compat.mle_logging.telling import warn
 from mlv.compat.mle_logging.utils import comms
 from mlv.compat.room import put_away, room_in
+from mlv.compat.telling import warn
 
 _SAVE_WITHIN_S = 30.0
 

@@ -100,7 +100,7 @@ class ConsoleCapture:
                 os.dup2(self._display_at_last(fd, captured.display), fd)
         self._close_copies()
         self.watch()
-        with suppress(OSError):
+        with suppress(OSError):  # the process that captures is gone: another one is started, and told
             self._control.send(END)
         is_done = self._is_done.wait(max(0.0, until - monotonic()))
         _release()

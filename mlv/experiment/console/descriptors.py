@@ -79,7 +79,7 @@ def wide_pipe() -> tuple[int, int]:
     import fcntl
 
     read, write = os.pipe()
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError):  # only Linux has this, and it limits each user
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return read, write
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Union
+from types import MappingProxyType
+from typing import Any, NamedTuple, Union
 
 from mlv.store import layout
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class SourceExperiment:
     """The fields `script git env machine` of meta.json, as far as the source recorded them."""
     redact: Iterable[str] = ()
     redact_except: Iterable[str] = ()
+    folders: tuple[str, ...] = ()
+    """Names of the folders that a new one lies in, below the root of the tree, such as that of its project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ class RunBegins:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEvent:
+# A million of these are made: a frozen dataclass takes six times as long.
+class SourceEvent(NamedTuple):
     """An event of a run that has begun."""
 
     run: str
@@ -56,10 +61,14 @@ class SourceEvent:
     type: str
     """A type of format 1: `metrics`, `message`, `metadata`, `summary`, `image` ..."""
     data: Any
-    """As in the log; a `SourceFile` anywhere in it becomes a file of the experiment, and a reference to it."""
+    """As in the log; a `SourceFile` anywhere in it becomes a file of the experiment, and a reference to it.
+
+    Measurements of the machine, and lines of the console, get the ID of their run from the import. `rewound` has the names of
+    the runs whose events so far are superseded for its `last`.
+    """
     name: str = ""
     step: Any = None
-    at: Mapping[str, Any] = field(default_factory=dict)
+    at: Mapping[str, Any] = MappingProxyType({})
     stream: str = layout.DEFAULT_STREAM
     """Of no matter for summaries, and for descriptions that choose a statistic: they have a stream of their own."""
 
@@ -75,7 +84,26 @@ class RunEnds:
     """`type`, `message` and `traceback`."""
 
 
-Item = Union[RunBegins, SourceEvent, RunEnds]
+class SourcePoints(NamedTuple):
+    """Metrics of a run, one number each: the same as an event of type `metrics` for each of them, in the same order.
+
+    Sources with millions of them are read many at a time.
+    """
+
+    run: str
+    times_us: Sequence[int]
+    """Microseconds since 1970, in UTC."""
+    names: Sequence[str]
+    steps: Sequence[int]
+    values: Sequence[float]
+
+    def events(self) -> Iterator[SourceEvent]:
+        """Yield the events."""
+        for time_us, name, step, value in zip(self.times_us, self.names, self.steps, self.values, strict=True):
+            yield SourceEvent(self.run, EPOCH + timedelta(microseconds=time_us), "metrics", {name: value}, "", step)
+
+
+Item = Union[RunBegins, SourceEvent, SourcePoints, RunEnds]
 """Something in a source. The items of a source that has grown begin with those that it had before."""
 
 

@@ -11,25 +11,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlv import wire
-from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
-from mlv.encoding import BadLine, event_from_line, utc_text
-from mlv.errors import ExperimentBusy, FileUnusable
-from mlv.events import RunEnded
-from mlv.experiment.importing.lines import ImportedLines, with_zone
+from mlv.encoding import BadLine, Reference, event_from_line, loads, utc_text
+from mlv.errors import ExperimentBusy, FileUnusable, NotAnExperiment
+from mlv.events import RunEnded, RunStarted, Seal
+from mlv.experiment.importing.lines import ImportedLines, Line, RecordedEnds, with_zone
 from mlv.experiment.importing.source import Item, SourceEvent, SourceExperiment, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
 from mlv.experiment.opening.setup import checked_tags
 from mlv.media.target import MEDIA, safe_segment, safe_segments
-from mlv.store import blobs, claims, copying, layout, opening
+from mlv.store import blobs, claims, copying, ends, layout, opening
 from mlv.store import meta as meta_
 from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
+from mlv.store.identities import known_ids
 from mlv.store.streams import read_lines, stream_sizes
 
 _BUFFER_BYTES = 1 << 20  # of lines, for one call of the system
+_SEAL, _STARTED = wire.mark("seal"), wire.mark("run_started")
 
 
 @dataclass
@@ -47,7 +48,9 @@ class Imported:
     """Facts that an earlier import recorded otherwise, and that stay so."""
 
 
-def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tree, *, below: Path | None = None) -> Imported:
+def import_experiment(
+    source: SourceExperiment, items: Iterable[Item], tree: Tree, *, below: Path | None = None, dry_run: bool = False
+) -> Imported:
     """Write an experiment of another tool into a tree of experiments, as if `mlv` had been there.
 
     Run IDs, numbers, times, names of files and seals follow from the source: the same items give the same bytes. Where the tree
@@ -55,11 +58,16 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
     there stays. The tree changes only when all items were read; after a kill at any moment the next import completes it.
     A run without an end is left open: a later import goes on with it.
 
+    It is there already where a meta.json names the same `source`, whatever else that says: facts that the source tells
+    otherwise now, and rules of redaction that changed since, would make another ID. The meta.json that was written first
+    stays, and the IDs of the runs go on following from it.
+
     Args:
         source: The experiment.
         items: What happened in it, in an order that the growth of the source does not change.
         tree: The tree to write into.
         below: Folder of the parent experiment, in the tree; a sub-experiment goes below it, in a folder of its kind.
+        dry_run: Write nothing, and return the changes that would be made; the path of a new one may be another in the end.
 
     Raises:
         InvalidParams, InvalidArgument, InvalidName, InvalidPattern: The source has something that no experiment can have.
@@ -68,30 +76,69 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
     """
     redactor = make_redactor(source.redact, source.redact_except)
     name = safe_segment(source.name)
-    expected = (tree.root if below is None else below / safe_segment(source.kind or "imported")) / name
-    text = meta_.meta_text(_content(source, name, redactor, _parent(below)))
+    expected = _folder_around(source, tree, below) / name
+    content = _content(source, name, redactor, _parent(below))
+    text = meta_.meta_text(content)
     exp_id = meta_.meta_of(text).id
+    copy = tree.imported_from(content["source"], expected)
+    differences = []
+    if copy is not None and layout.exp_id(copy) != exp_id:
+        earliest = known_ids(copy)[-1]
+        if earliest != exp_id:
+            differences = _differing_facts(content, copy)
+        exp_id, text = earliest, opening.content(copy / layout.META)
+    if dry_run:
+        result = _preview(exp_id, redactor, items, copy, expected)
+    else:
+        result = _import(exp_id, text, redactor, items, tree, copy, expected)
+    result.differences = [*differences, *result.differences]
+    return result
+
+
+def recorded_before(source: SourceExperiment, tree: Tree) -> Mapping[str, Any] | None:
+    """Return the meta.json that an earlier import wrote for an experiment; None where there is none.
+
+    A source without times has that of its file, which changes while it grows: the first one stays. Params that were added since
+    become events.
+    """
+    redactor = make_redactor(source.redact, source.redact_except)
+    copy = tree.imported_from(redactor.params(dict(source.identity), "source"), tree.root)
+    try:
+        return None if copy is None else meta_.read_meta(copy).content
+    except NotAnExperiment:
+        return None
+
+
+def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> Path:
+    if below is not None:
+        return below / safe_segment(source.kind or "imported")
+    return tree.root.joinpath(*map(safe_segment, source.folders))
+
+
+def _import(
+    exp_id: str, meta: bytes, redactor: Redactor, items: Iterable[Item], tree: Tree, copy: Path | None, expected: Path
+) -> Imported:
     temporary = blobs.temporary_beside(expected)
     try:
         temporary.mkdir()
-        publish(temporary / layout.META, text, mode=0o444)
-        copy = tree.copy_of(temporary, expected)
+        publish(temporary / layout.META, meta, mode=0o444)
+        copy = copy or tree.copy_of(temporary, expected)
         sizes = stream_sizes(copy) if copy is not None else {}
-        recorded = _recorded_ends(copy) if copy is not None else {}
+        recorded = _recorded_ends(copy) if copy is not None else RecordedEnds()
         published = _PublishedFiles(temporary, redactor)
         lines = ImportedLines(exp_id, redactor, published, recorded)
         counts = _write(temporary, lines, items)
-        _keep_open(temporary)
+        _keep_open(temporary, lines.waiting)
         # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
         if copy is None:
             is_overtaken = layout.exp_id(expected) == exp_id
         else:
-            is_overtaken = stream_sizes(copy) != sizes and not recorded.items() >= _ends_of(lines.run_ids, copy)
+            is_overtaken = stream_sizes(copy) != sizes and not recorded.ends.items() >= _ends_of(lines.run_ids, copy)
         if is_overtaken:
             path = copy or expected
             raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
         result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
-        result.differences += [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
+        result.differences += _differing_ends(lines)
         if copy is None:
             blobs.move_into_place(temporary, result.path, is_new=True)
             tree.add(result.path)
@@ -102,6 +149,43 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
         return result
     finally:
         blobs.remove(temporary)
+
+
+def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path | None, expected: Path) -> Imported:
+    """Return the changes of an import that writes nothing."""
+    lines = ImportedLines(exp_id, redactor, _unpublished, _recorded_ends(copy) if copy is not None else RecordedEnds())
+    counts: dict[str, int] = {}
+    runs: set[bytes] = set()
+    for stream, line in lines.of_all(items):
+        runs.add(_run_of(line))
+        counts[stream] = counts.get(stream, 0) + line.count(b"\n")
+    for name in layout.streams_in(copy) if copy is not None else ():
+        stream = layout.followed_by(name) or name
+        present = sum(_run_of(line) in runs for _, line in read_lines(copy / layout.stream_file(name))) if copy else 0
+        counts[stream] = counts.get(stream, 0) - present
+    added = {layout.stream_file(stream): count for stream, count in counts.items() if count > 0}
+    return Imported(copy or expected, exp_id, copy is None, added, lines.rejected, _differing_ends(lines))
+
+
+def _run_of(line: bytes) -> bytes:
+    return (wire.run_and_seq(line) or (b"", 0))[0]
+
+
+def _unpublished(file: SourceFile, _: SourceEvent, key: str) -> Any:
+    if isinstance(file.content, Path):
+        _check_readable(file.content)
+    return Reference(_mlv="file", path=f"{layout.FILES}/{key}", sha256="", size=0)
+
+
+def _differing_ends(lines: ImportedLines) -> list[str]:
+    return [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
+
+
+def _differing_facts(content: Mapping[str, Any], copy: Path) -> list[str]:
+    """Return a sentence on the fields that the source tells otherwise than the meta.json of an earlier import."""
+    now, before = loads(meta_.meta_text(content)), loads(opening.content(copy / layout.META))
+    fields = [key for key in now if key != "parent" and now[key] != before.get(key)]
+    return [f"{', '.join(fields)} of {layout.META} were otherwise before, and stay so"] if fields else []
 
 
 def _content(source: SourceExperiment, name: str, redactor: Redactor, parent: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -129,42 +213,48 @@ def _parent(below: Path | None) -> dict[str, Any] | None:
     return {"_mlv": "exp", "id": layout.exp_id(below), "path": "../.."}
 
 
-def _recorded_ends(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Return number and line of the end of each run that recorded its own."""
-    result = {}
-    for stream in layout.streams_in(folder):
-        for _, line in read_lines(folder / layout.stream_file(stream)):
-            if wire.RUN_ENDED in line:
+def _recorded_ends(folder: Path) -> RecordedEnds:
+    """Return the end of each run that recorded its own, and what tells of ends that were there before."""
+    result = RecordedEnds()
+    numbered: dict[str, list[tuple[int, Line]]] = {}
+    for name in layout.streams_in(folder):
+        stream = layout.followed_by(name) or name
+        for _, line in read_lines(folder / layout.stream_file(name)):
+            if wire.RUN_ENDED in line or _SEAL in line or _STARTED in line:
                 with suppress(BadLine):
-                    event = event_from_line(line, stream)
+                    event = event_from_line(line, name)
                     if event.type == RunEnded.TYPE and event.subject == event.run:
-                        result[event.run] = event.seq, line
+                        result.ends[event.run] = event.seq, line
+                    elif event.type == RunStarted.TYPE and isinstance(event.data, Mapping):
+                        result.after[event.run] = event.data.get("after")
+                    elif event.type == Seal.TYPE:
+                        numbered.setdefault(event.run, []).append((event.seq, (stream, line)))
+    result.seals = {run: [line for _, line in sorted(lines)] for run, lines in numbered.items()}
     return result
 
 
 def _ends_of(runs: Iterable[str], folder: Path) -> Set[tuple[str, tuple[int, bytes]]]:
     """Return the recorded ends of some runs; those of others, which log beside, do not matter."""
-    ends = _recorded_ends(folder)
-    return {(run, ends[run]) for run in runs if run in ends}
+    recorded = _recorded_ends(folder).ends
+    return {(run, recorded[run]) for run in runs if run in recorded}
 
 
 def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[str, int]:
     """Write the streams, durably, and return the number of lines of each file."""
     counts: dict[str, int] = {}
     with _opened_streams(folder) as streams:
-        for item in items:
-            for stream, line in lines.of(item):
-                streams.file(stream).write(line)
-                counts[layout.stream_file(stream)] = counts.get(layout.stream_file(stream), 0) + 1
+        for stream, line in lines.of_all(items):
+            streams.file(stream).write(line)
+            counts[stream] = counts.get(stream, 0) + line.count(b"\n")
         streams.sync()
-    return counts
+    return {layout.stream_file(stream): count for stream, count in counts.items()}
 
 
-def _keep_open(folder: Path) -> None:
+def _keep_open(folder: Path, waiting: Iterable[str]) -> None:
     """Keep for imports the streams that wait for more lines of their runs, as a merge does: whoever logs writes beside them."""
-    for stream in layout.streams_in(folder):
+    for stream in waiting:
         claims.claim_exactly(folder, stream, claims.FOR_MERGES)
-    merge_lines.let_go(folder)
+    ends.remember(folder, ends.ends_of(folder))
 
 
 class _Streams:

@@ -162,6 +162,6 @@ def _script_folder() -> Path:
 
 
 def _current_folder() -> Path:
-    with suppress(OSError):
+    with suppress(OSError):  # it was removed
         return Path.cwd()
     return Path("/")

@@ -62,9 +62,9 @@ def launch_rank_of(environ: Mapping[str, str], process: Owner) -> LaunchRank:
     return LaunchRank()
 
 
-def this_launch_rank() -> LaunchRank:
-    """Return the rank of the calling process; that of a process launched alone, where ranks are apart."""
-    if settings.RANKS.get() == "apart":
+def this_launch_rank(ranks: str = "main") -> LaunchRank:
+    """Return the rank of the calling process; that of a process launched alone, where `ranks` or the setting says `apart`."""
+    if ranks == "apart" or settings.RANKS.get() == "apart":
         return LaunchRank()
     launch_rank = launch_rank_of(os.environ, Owner.current())
     return LaunchRank() if os.environ.get(_APART) == _marker_of(launch_rank) else launch_rank
@@ -89,10 +89,10 @@ def checked_ranks(ranks: object) -> str:
     """Accept which ranks write.
 
     Raises:
-        InvalidArgument: It is neither `main` nor `all`.
+        InvalidArgument: It is none of `main`, `all` and `apart`.
     """
-    if ranks not in ("main", "all"):
-        raise InvalidArgument(f"ranks={ranks!r:.100}: give 'main' or 'all'", ranks=ranks)
+    if ranks not in ("main", "all", "apart"):
+        raise InvalidArgument(f"ranks={ranks!r:.100}: give 'main', 'all' or 'apart'", ranks=ranks)
     return str(ranks)
 
 

@@ -58,6 +58,7 @@ def together(
     join: Callable[[Path, int, str | None], ExpComponents],
     exact: Path | None = None,
     differences: Callable[[Path], Differences] = lambda folder: Differences((), ()),
+    ranks: str = "main",
 ) -> ExpComponents:
     """Make an experiment on the main rank of this launch, and join it on the others.
 
@@ -71,13 +72,14 @@ def together(
         join: Called by the others with the folder, their rank, and the main rank's run if it is known.
         exact: The folder, where it is known before: then the ranks meet without a launch key.
         differences: Returns from the folder the arguments of this rank that differ from those of the main one.
+        ranks: With `apart` each process makes its own, and meets nobody.
 
     Raises:
         InvalidArgument: Nothing tells which processes were launched together.
         RanksNotMet: The main rank makes no experiment, or does not say so in time.
         SavedirUnusable: The system refuses something.
     """
-    launch_rank = this_launch_rank()
+    launch_rank = this_launch_rank(ranks)
     with translated_os_errors(description, exact or savedir):
         if launch_rank.variable is None or settings.DISABLED.get():
             return make()  # without storing anything there is no need to meet
@@ -295,7 +297,7 @@ class Meeting:
 
     def _remember(self, announcement: Announcement) -> None:
         if not self._launch_rank.is_unique:
-            with suppress(OSError):
+            with suppress(OSError):  # only a later call of this launch looks for it
                 os.close(opening.writing(self._mark(announcement), os.O_WRONLY | os.O_CREAT))
 
     def _not_met(self, timeout_s: float, announcement: Announcement | None) -> RanksNotMet:

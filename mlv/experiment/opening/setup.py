@@ -348,7 +348,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
         try:
             (parent / f"{prefix}_{number}").mkdir()
             return parent / f"{prefix}_{number}"
-        except FileExistsError:
+        except FileExistsError:  # somebody was faster
             continue
         except OSError as error:
             raise _unusable(parent, error) from error

@@ -86,6 +86,7 @@ def init_sub_exp(
             lambda: _make(making, path, parent, savedir, name),
             lambda exp_folder, rank, run: making.join(exp_folder, given_ranks, rank, run),
             differences=making.differences,
+            ranks=given_ranks,
         )
     )
 

@@ -212,7 +212,7 @@ def _note_seen(
     # Windows calls the time of creation `ctime`.
     is_settled = before is not None and tick is not None and before[3] < tick
     if os.name == "posix" and is_settled and before == after:
-        with suppress(OSError):
+        with suppress(OSError):  # then the log is hashed again the next time
             content = {"sidecar": chain, "log": list(before or ())}
             signed = {"seen": content, "signature": keys.signature(_PURPOSE, orjson.dumps(content))}
             replace_whole(cache_folder / f"{stream}.seen", orjson.dumps(signed))

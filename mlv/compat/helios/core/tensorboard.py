@@ -11,6 +11,7 @@ from typing import Any
 from mlv import Logger
 from mlv.compat.helios.core.outputs import HPARAMS, SCALARS, EventFiles
 from mlv.compat.helios.core.runs import HeliosRun, global_rank
+from mlv.compat.scalars import number_in
 
 _COLUMNS = 8
 
@@ -122,19 +123,6 @@ class TensorboardWriterBase:
                 self._run.release()
             self._run = run.hold()
             self._log, self._scalars = run.exp.log, run.exp.log.sub(SCALARS)
-
-
-def number_in(value: Any, *, texts: bool = True) -> Any:
-    """Return the number in a text, or in a tensor or array of one element; anything else stays as it is."""
-    try:
-        if texts and isinstance(value, str):
-            return float(value)
-        shape = getattr(value, "shape", None)
-        if shape is not None and all(length == 1 for length in shape):
-            return (value.detach() if hasattr(value, "detach") else value).item()  # with a graph it would warn
-    except Exception:  # of another library: an error shows where the value is stored
-        return value
-    return value
 
 
 def _numbers_in(values: Any, *, texts: bool = True) -> Any:

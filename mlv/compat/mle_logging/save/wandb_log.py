@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlv import MissingExtra
-from mlv.compat.mle_logging.telling import warn
+from mlv.compat.telling import warn
 
 _TRIES = 10
 _KEY = "WANDB_API_KEY"

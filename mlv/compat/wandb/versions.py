@@ -1,0 +1,86 @@
+"""The versions of artifacts in a project, `<project>/.wandb-artifacts/<name>/v<N>.json`; their files lie in experiments."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlv.compat.wandb.errors import UsageError
+
+FOLDER = ".wandb-artifacts"
+_VERSION = re.compile(r"v(\d+)\.json")
+
+
+def taken_version(project: Path, name: str) -> int:
+    """Take the next version of an artifact for this process, and return its number.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    folder = project / FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    number = max(_numbers(folder), default=-1) + 1
+    while True:
+        try:  # others may take versions at the same time; a version that was taken and never recorded is passed over
+            os.close(os.open(folder / f"v{number}.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return number
+        except FileExistsError:
+            number += 1
+
+
+def record(project: Path, name: str, number: int, entry: Mapping[str, Any]) -> None:
+    """Write down a version, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path = project / FOLDER / name / f"v{number}.json"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(entry, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def recorded(project: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the versions of an artifact, the latest first."""
+    folder = project / FOLDER / name
+    for number in sorted(_numbers(folder), reverse=True):
+        with suppress(OSError, ValueError):  # taken, and not recorded yet
+            entry = json.loads((folder / f"v{number}.json").read_text())
+            if isinstance(entry, dict):
+                yield number, entry
+
+
+def chosen(project: Path, reference: str) -> tuple[str, int, dict[str, Any]]:
+    """Return name, version and entry of `name`, `name:alias` or `name:v3`; an alias belongs to the latest version that has it.
+
+    Raises:
+        UsageError: There is none.
+    """
+    name, _, alias = reference.partition(":")
+    alias = alias or "latest"
+    versions = list(recorded(project, name)) if name else []
+    for number, entry in versions:
+        if alias in ("latest", f"v{number}") or alias in entry["aliases"]:
+            return name, number, entry
+    there = ", ".join(f"{name}:v{number}" for number, _ in versions) or ", ".join(_names(project)) or "nothing"
+    raise UsageError(f"there is no artifact {reference!r} in {project}; there is: {there}", context={"artifact": reference})
+
+
+def _numbers(folder: Path) -> list[int]:
+    try:
+        matches = [_VERSION.fullmatch(name) for name in os.listdir(folder)]
+    except OSError:
+        return []
+    return [int(match[1]) for match in matches if match is not None]
+
+
+def _names(project: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(project / FOLDER))
+    except OSError:
+        return []

@@ -1,0 +1,78 @@
+"""Tables of CSV and TSV: Keras's CSVLogger, exports of W&B and TensorBoard, spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlv.importers import tables, values
+from mlv.importers.listing import Listing
+from mlv.importers.reading import Reading, Unit
+
+NAME = "csv"
+_LONGEST_CELL = 1 << 24
+_SEPARATORS = ",;\t|"
+_INTEGER = re.compile(r"[+-]?\d{1,18}\Z")
+_WORDS = {"True": True, "False": False, "true": True, "false": False}
+
+
+def units(listing: Listing) -> Iterator[Unit]:
+    """Yield the tables that were named."""
+    for path in tables.files(listing, (".csv", ".tsv")):
+        yield tables.unit(NAME, path, listing, rows_of)
+
+
+def rows_of(path: Path, reading: Reading) -> tuple[list[str], tables.Rows]:
+    """Return the names of the columns of a file, and its rows."""
+    csv.field_size_limit(_LONGEST_CELL)
+    with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+        first = file.readline()
+    separator = "\t" if path.suffix.lower() == ".tsv" else max(_SEPARATORS, key=first.count)
+    header = next(csv.reader([first], delimiter=separator), [])
+    names = values.unique(name.strip() for name in header)
+    return names, _rows(path, names, separator, reading)
+
+
+def _rows(path: Path, names: list[str], separator: str, reading: Reading) -> Iterator[Mapping[str, Any]]:
+    with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+        lines = _counted_lines(file, reading)
+        reader = csv.reader(lines, delimiter=separator)
+        next(reader, None)
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                reading.leave("rows that are no CSV")
+                continue
+            if len(cells) > len(names):
+                reading.leave("rows with more cells than there are columns")
+            elif len(cells) < len(names) and any(cells):
+                reading.leave("rows with fewer cells than there are columns")
+            elif any(cells):
+                yield {name: value_of(cell) for name, cell in zip(names, cells, strict=True) if cell}
+
+
+def _counted_lines(file: Any, reading: Reading) -> Iterator[str]:
+    for line in file:
+        reading.advance(len(line))
+        if not line.endswith(("\n", "\r")):
+            if reading.options.follows:
+                reading.note("the last line has no end: it waits until it has one")
+                return
+            reading.note("the last line has no end: it is taken as it stands")
+        yield line
+
+
+def value_of(cell: str) -> Any:
+    """Return the value of a cell: a number, true or false, or a text."""
+    if _INTEGER.match(cell):
+        return int(cell)
+    try:
+        return float(cell)
+    except ValueError:
+        return _WORDS.get(cell, cell)

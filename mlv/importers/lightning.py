@@ -1,0 +1,71 @@
+"""Folders of Lightning's CSVLogger: `metrics.csv`, `hparams.yaml`, and the checkpoints beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
+from mlv.importers import tables, yaml_files
+from mlv.importers.csv_files import rows_of
+from mlv.importers.listing import Listing, size_of
+from mlv.importers.reading import Opened, Reading, Unit
+
+NAME = "lightning"
+_METRICS, _HPARAMS = "metrics.csv", "hparams.yaml"
+_RUN = "fit"
+
+
+def units(listing: Listing) -> Iterator[Unit]:
+    """Yield the folders with metrics and hyperparameters."""
+    for folder, names in list(listing.folders.items()):
+        if _METRICS in names and _HPARAMS in names:
+            checkpoints = [path for path in listing.below(folder) if path.suffix == ".ckpt"]
+            listing.take([folder / _METRICS, folder / _HPARAMS, *checkpoints])
+            yield Unit(NAME, folder, size_of([folder / _METRICS]), _Folder(folder, listing.place(folder), checkpoints).open)
+
+
+class _Folder:
+    """A version of a fit."""
+
+    def __init__(self, folder: Path, place: tuple[tuple[str, ...], str], checkpoints: list[Path]) -> None:
+        self._folder, self._place, self._checkpoints = folder, place, checkpoints
+
+    def open(self, reading: Reading) -> Opened:
+        """Return the experiment, and its items."""
+        folders, name = self._place
+        params = yaml_files.mapping_of(self._folder / _HPARAMS, reading)
+        identity = {"format": NAME, "path": str(self._folder.resolve())}
+        experiment = SourceExperiment(
+            name, tables.modified(self._folder / _HPARAMS), identity, params, tags=["imported", NAME], folders=folders
+        )
+        return Opened(experiment, lambda created: self._items(created, reading))
+
+    def _items(self, created: datetime, reading: Reading) -> Iterator[Item]:
+        names, rows = rows_of(self._folder / _METRICS, reading)
+        columns = tables.Columns.of(names, reading.options)
+        latest, count = created, 0
+        yield RunBegins(_RUN, created)
+        for event in tables.events_of(_RUN, columns, rows, created, reading):
+            latest, count = max(latest, event.time), count + 1
+            yield event
+        if reading.options.follows:
+            return
+        yield RunEnds(_RUN, latest, "ended")
+        yield from attached(f"checkpoints after {count} rows", _RUN, latest, self._named())
+
+    def _named(self) -> Iterator[tuple[str, Path]]:
+        for path in sorted(self._checkpoints):
+            yield path.relative_to(self._folder).as_posix(), path
+
+
+def attached(run: str, parent: str, time: datetime, files: Iterator[tuple[str, Path]]) -> Iterator[Any]:
+    """Yield a run of its own that attaches files, behind all else: in the run before they would stand where more may come."""
+    named = list(files)
+    if named:
+        yield RunBegins(run, time, parent=parent)
+        for name, path in named:
+            yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)
+        yield RunEnds(run, time, "ended")

@@ -1,0 +1,77 @@
+"""The files of a source, as the formats look at them: each takes those that it knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from mlv.importers.reading import Options
+
+_HIDDEN = (".git", ".mlv", "__pycache__")
+"""Folders in which nobody keeps experiments."""
+
+
+class Listing:
+    """The files at and below a source, by folder; a source that is a file has itself alone."""
+
+    def __init__(self, source: Path, options: Options | None = None) -> None:
+        """List them.
+
+        Raises:
+            OSError: The source is not there, or cannot be read.
+        """
+        self.source = source
+        self.options = options or Options()
+        self.is_file = not source.is_dir()
+        self.root = source.parent if self.is_file else source
+        self.taken: set[Path] = set()
+        self.folders: dict[Path, list[str]] = {}
+        """Names of the files of each folder, sorted."""
+        if self.is_file:
+            os.stat(source)
+            self.folders[self.root] = [source.name]
+            return
+        os.listdir(source)
+        for folder, inner, names in os.walk(source):
+            inner[:] = sorted(name for name in inner if name not in _HIDDEN)
+            self.folders[Path(folder)] = sorted(names)
+
+    def files(self) -> Iterator[Path]:
+        """Yield the files that no format has taken yet."""
+        for folder, names in self.folders.items():
+            for name in names:
+                path = folder / name
+                if path not in self.taken:
+                    yield path
+
+    def take(self, paths: Iterable[Path]) -> None:
+        """Take files: no other format looks at them."""
+        self.taken.update(paths)
+
+    def below(self, folder: Path) -> Iterator[Path]:
+        """Yield all files at and below a folder."""
+        for inside, names in self.folders.items():
+            if inside == folder or folder in inside.parents:
+                yield from (inside / name for name in names)
+
+    def place(self, path: Path) -> tuple[tuple[str, ...], str]:
+        """Return the folders and the name of the experiment that a file or folder of the source becomes."""
+        relative = path.relative_to(self.root).parts
+        return (relative[:-1], relative[-1]) if relative else ((), self._root_name)
+
+    @cached_property
+    def _root_name(self) -> str:
+        return self.root.resolve().name or "imported"
+
+
+def size_of(paths: Iterable[Path]) -> int:
+    """Return the bytes of files; those that are gone have none."""
+    total = 0
+    for path in paths:
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue
+    return total

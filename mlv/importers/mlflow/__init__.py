@@ -1,0 +1,1 @@
+"""Runs of MLflow: its file store and its database, and what they become."""

@@ -1,0 +1,78 @@
+"""The reading of one source: its options, what of it does not come over, and how far it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlv.experiment.importing.source import Item, SourceExperiment
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of whoever imports."""
+
+    is_named: bool = False
+    """Whether they named the format: then it also takes files that only might be of it."""
+    follows: bool = False
+    """Whether the import goes on with what comes: then a run without an end is left open."""
+    parse_params: bool = False
+    """Whether params that a tool keeps as text become the numbers that they look like."""
+    step: str | None = None
+    """Column of a table that holds the steps."""
+    time: str | None = None
+    name_column: str | None = None
+    """Column of a long table that holds the names of its metrics."""
+    value_column: str | None = None
+
+
+@dataclass
+class Reading:
+    """An account of what a reader meets."""
+
+    options: Options = field(default_factory=Options)
+    advance: Callable[[int], object] = lambda size: None
+    """Takes the number of bytes that were read."""
+    left: Counter[str] = field(default_factory=Counter)
+    """How much did not come over, by reason."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences on what cost nothing, such as a last record that is still being written."""
+    recorded_params: Mapping[str, Any] | None = None
+    """Those that an earlier import recorded; None before the first."""
+
+    def leave(self, reason: str, count: int = 1) -> None:
+        """Record that something of the source does not come over."""
+        self.left[reason] += count
+
+    def note(self, text: str) -> None:
+        """Record a fact, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+class Opened(NamedTuple):
+    """A source that is about to be read."""
+
+    experiment: SourceExperiment
+    items: Callable[[datetime], Iterator[Item]]
+    """Yields what happened; its argument is the time for whatever has none in the source, the same at each import."""
+    may_gain_params: bool = False
+    """Whether params may be added later that are no events: its items then hold those that an earlier import did not record."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The source of one experiment."""
+
+    format: str
+    path: Path
+    size_bytes: int
+    open: Callable[[Reading], Opened]
+    key: str = ""
+    """Tells it from others in a source whose experiments lie in one another."""
+    parent: str = ""
+    """Key of the unit whose experiment it belongs below; that one comes first."""

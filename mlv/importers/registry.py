@@ -1,0 +1,31 @@
+"""The formats that `mlv import` reads, by name.
+
+A new one is a module here with `units(listing)`, which takes the files that it knows and yields a `Unit` for each
+experiment; its line in this module; a row in `docs/guide/import.md`; and a test with files that the tool itself wrote.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Format(NamedTuple):
+    """A format, and how its files are recognised."""
+
+    module: str
+    recognised: str
+
+
+FORMATS = {
+    "tensorboard": Format("mlv.importers.tensorboard.mapping", "event files, with tfevents in their names"),
+    "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
+    "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
+    "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),
+    "mlflow": Format("mlv.importers.mlflow.stores", "meta.yaml of runs in mlruns, or mlflow.db"),
+    "csv": Format(
+        "mlv.importers.csv_files", "files .csv and .tsv that are named themselves, or all of a folder with --from csv"
+    ),
+    "jsonl": Format("mlv.importers.jsonl", "files .jsonl and .ndjson, as csv"),
+    "parquet": Format("mlv.importers.parquet", "files .parquet and .pq, as csv"),
+}
+"""In the order in which they look at the files of a folder: each takes those that it knows."""

@@ -1,0 +1,152 @@
+"""Tables as experiments: rows of metrics, wide or long, with the columns that hold steps, times and names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from mlv.errors import InvalidArgument
+from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment
+from mlv.importers.listing import Listing, size_of
+from mlv.importers.reading import Opened, Options, Reading, Unit
+from mlv.importers.values import moment
+
+RUN = "table"
+_STEPS = ("step", "global_step", "_step", "steps", "iteration", "iter", "epoch")
+_TIMES = ("time", "timestamp", "_timestamp", "wall_time", "datetime", "date")
+_NAMES = ("name", "metric", "tag", "key")
+_COORDINATES = ("epoch", "fold", "rank")
+_SINCE_1970 = 1e8
+"""Lower numbers are seconds since the beginning: they would lie in 1973."""
+_MILLISECONDS = 1e11
+
+Rows = Iterable[Mapping[str, Any]]
+"""Cells by column; those that are empty are left out."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The roles of columns."""
+
+    step: str | None
+    time: str | None
+    name: str | None
+    """Of a long table: the name of the metric whose value stands beside it."""
+    value: str | None
+    at: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str], options: Options) -> Columns:
+        """Return the roles by the usual names, or as they were chosen.
+
+        Raises:
+            InvalidArgument: A chosen column is not there.
+        """
+        columns = list(names)
+        for option, name in (("--step", options.step), ("--time", options.time), ("--name-column", options.name_column)):
+            if name is not None and name not in columns:
+                text = f"{option} {name} is none of the columns {', '.join(columns)}"
+                raise InvalidArgument(text, column=name)
+        lower = {name.lower(): name for name in reversed(columns)}
+        step = options.step or next((lower[name] for name in _STEPS if name in lower), None)
+        time = options.time or next((lower[name] for name in _TIMES if name in lower), None)
+        value = options.value_column or lower.get("value")
+        name = options.name_column or next((lower[name] for name in _NAMES if name in lower and value), None)
+        at = tuple(lower[key] for key in _COORDINATES if key in lower and lower[key] not in (step, time, name, value))
+        return cls(step, time, name, value if name else None, at)
+
+
+def files(listing: Listing, suffixes: tuple[str, ...]) -> list[Path]:
+    """Take files by their suffixes: those that were named, since a folder may hold tables of any kind."""
+    paths = [path for path in listing.files() if path.name.lower().endswith(suffixes)]
+    if not (listing.is_file or listing.options.is_named):
+        return []
+    listing.take(paths)
+    return paths
+
+
+def unit(format: str, path: Path, listing: Listing, rows: Callable[[Path, Reading], tuple[list[str], Rows]]) -> Unit:
+    """Return the unit of a file of rows; `rows` returns the names of its columns, and its rows."""
+    folders, name = listing.place(path)
+
+    def opened(reading: Reading) -> Opened:
+        experiment = SourceExperiment(
+            name.partition(".")[0] or name,
+            modified(path),
+            {"format": format, "path": str(path.resolve())},
+            tags=["imported", format],
+            folders=folders,
+        )
+
+        def items(created: datetime) -> Iterator[Item]:
+            names, content = rows(path, reading)
+            yield from run_of(RUN, Columns.of(names, reading.options), content, created, reading)
+
+        return Opened(experiment, items)
+
+    return Unit(format, path, size_of([path]), opened)
+
+
+def modified(path: Path) -> datetime:
+    """Return when a file was changed last."""
+    return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+
+
+def run_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: Reading) -> Iterator[Item]:
+    """Yield the items of a run whose metrics are the rows of a table; it has ended, unless it is followed."""
+    latest = created
+    yield RunBegins(run, created)
+    for event in events_of(run, columns, rows, created, reading):
+        latest = max(latest, event.time)
+        yield event
+    if not reading.options.follows:
+        yield RunEnds(run, latest, "ended")
+
+
+def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: Reading) -> Iterator[SourceEvent]:
+    """Yield an event for each row; without times they are a microsecond apart, so that their order shows everywhere."""
+    used = {columns.step, columns.time, columns.name, columns.value, *columns.at}
+    if columns.time is None:
+        reading.note("the table has no times: events have that of the file")
+    time = created
+    for number, row in enumerate(rows):
+        step = _step(row.get(columns.step)) if columns.step else None
+        time = _time(row.get(columns.time), created) or time if columns.time else created + timedelta(microseconds=number)
+        at = {name: row[name] for name in columns.at if isinstance(row.get(name), (int, float, str))}
+        data = {name: value for name, value in row.items() if name not in used}
+        if columns.step and step is None and row.get(columns.step) is not None:
+            data[columns.step] = row[columns.step]
+        if columns.name is None:
+            if data:
+                yield SourceEvent(run, time, "metrics", data, "", step, at)
+            continue
+        name = row.get(columns.name)
+        if name is None or columns.value is None or columns.value not in row:
+            reading.leave("rows without a name or a value")
+            continue
+        at.update((key, value) for key, value in data.items() if isinstance(value, (int, float, str)))
+        yield SourceEvent(run, time, "metrics", {str(name): row[columns.value]}, "", step, at)
+
+
+def _step(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return int(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value else None
+
+
+def _time(value: Any, created: datetime) -> datetime | None:
+    """Return the moment in a cell: seconds or milliseconds since 1970, seconds since the beginning, or ISO 8601."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if abs(value) < _SINCE_1970:
+            return created + timedelta(seconds=value)
+        return moment(value / 1000 if abs(value) >= _MILLISECONDS else value)
+    try:
+        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)

@@ -1,0 +1,65 @@
+"""Values of sources in the form that the log has for them: tables, histograms, moments."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from mlv.encoding import Conversion, dumps, json_of_any
+from mlv.experiment.importing.source import SourceFile
+from mlv.media.table import INLINE_BYTES
+
+_BEGINNING = 5
+_EPOCH = datetime.fromtimestamp(0, timezone.utc)
+
+
+def moment(seconds: float) -> datetime | None:
+    """Return the moment of a count of seconds since 1970, None where there is no such."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None
+
+
+def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """Return the data of a table: a large one goes into a file of CSV, which has the same bytes whatever is installed."""
+    names = unique(columns)
+    cells = [[*row[: len(names)], *[None] * (len(names) - len(row))] for row in rows]
+    data = {"columns": names, "rows": cells}
+    if _has_files(cells) or len(dumps(Conversion().value(data))) <= INLINE_BYTES:
+        return data
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(value) for value in row] for row in cells)
+    content = text.getvalue().encode("utf-8", "backslashreplace")
+    return {"columns": names, "file": SourceFile(content, ".csv"), "count": len(cells), "beginning": cells[:_BEGINNING]}
+
+
+def _has_files(rows: Iterable[Iterable[Any]]) -> bool:
+    return any(isinstance(value, (SourceFile, dict, list)) for row in rows for value in row)
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else value if isinstance(value, (str, int, float)) else json_of_any(value)
+
+
+def unique(names: Iterable[Any]) -> list[str]:
+    """Return names as texts, each once: a later one of the same name gets a number."""
+    result: list[str] = []
+    for name in map(str, names):
+        candidate, number = name, 2
+        while candidate in result:
+            candidate, number = f"{name}_{number}", number + 1
+        result.append(candidate)
+    return result
+
+
+def histogram(counts: Sequence[float], edges: Sequence[float]) -> dict[str, Any] | None:
+    """Return the data of a histogram, None where counts and edges do not fit each other."""
+    if not counts or len(edges) != len(counts) + 1:
+        return None
+    return {"counts": list(counts), "edges": list(edges), "count": sum(counts)}

@@ -1,0 +1,203 @@
+"""`mlv.compat.wandb`: artifacts with versions, aliases and lineage, in plain folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb_folder import own_folder
+
+import mlv
+import mlv.compat.wandb as wandb
+from mlv.audit.verify import verify
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with own_folder(tmp_path, monkeypatch):
+        yield
+
+
+def logged(content: str, name: str = "model", aliases: tuple[str, ...] = (), run: Any = None) -> Any:
+    """Log an artifact with one file, by a run of its own unless one is given."""
+    Path("weights.pt").write_text(content)
+    artifact = wandb.Artifact(name, "model", description="text", metadata={"acc": 0.5})
+    artifact.add_file("weights.pt")
+    with run or wandb.init(project="p") as logging:
+        return logging.log_artifact(artifact, aliases=list(aliases))
+
+
+def test_versions_and_aliases():
+    """Each content is a version; an alias belongs to the latest version that has it, and equal content is no new one."""
+    first, second = logged("1", aliases=("best", "old")), logged("2", aliases=("best",))
+    same = logged("2", aliases=("again",))
+
+    assert (first.name, second.name, same.name) == ("model:v0", "model:v1", "model:v1")
+    assert (first.version, first.aliases, same.aliases, first.type) == ("v0", ["best", "old"], ["best", "again"], "model")
+    with wandb.init(project="p") as run:
+        chosen = {alias: run.use_artifact(f"model:{alias}").version for alias in ("latest", "v0", "best", "old", "again")}
+        assert chosen == {"latest": "v1", "v0": "v0", "best": "v1", "old": "v0", "again": "v1"}
+        assert run.use_artifact("model").version == "v1"
+
+
+def test_download(tmp_path):
+    """Files are copied into a folder, whole, and again only where they differ."""
+    Path("data/deep").mkdir(parents=True)
+    Path("data/a.txt").write_text("a")
+    Path("data/deep/b.txt").write_text("b")
+    artifact = wandb.Artifact("set", type="dataset")
+    artifact.add_dir("data")
+    artifact.add_dir("data/deep", name="again")
+    artifact.add_reference("s3://bucket/big.bin")
+    with artifact.new_file("new/c.json", "w") as file:
+        file.write("{}")
+    artifact.add(wandb.Table(columns=["x"], data=[[1]]), "rows")
+    artifact.add(wandb.Html("<p>"), "page")
+    artifact.add_file("data/a.txt", name="gone.txt")
+    artifact.remove("gone.txt")
+    with wandb.init(project="p") as run:
+        run.log_artifact(artifact)
+    with wandb.init(project="p") as run:
+        used = run.use_artifact("set:latest", type="dataset")
+        folder = used.download()
+
+    assert folder == os.path.join("artifacts", "set:v0")
+    there = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+    assert there == ["a.txt", "again/b.txt", "deep/b.txt", "new/c.json", "page.html", "rows.table.json"]
+    assert (used.get("rows").data, used.get("nothing"), used.file_count) == ([[1]], None, 7)
+    assert used.get_entry("big.bin").download() == "s3://bucket/big.bin"
+    assert used.get_path("a.txt").download("elsewhere") == os.path.join("elsewhere", "a.txt")
+    used.verify()
+    Path(folder, "a.txt").write_text("changed")
+    with pytest.raises(ValueError, match=r"a\.txt"):
+        used.verify()
+    assert Path(used.download(), "a.txt").read_text() == "a"
+    assert verify(used.exp.path).verdict == "intact"
+
+
+def test_lineage():
+    """The log says which experiment logged a version, and which ones use it."""
+    artifact = logged("1")
+    with wandb.init(project="p", name="user") as run:
+        run.use_artifact(artifact)
+
+    [event] = mlv.Exp.open(run.exp.path).events("event", name="wandb/use_artifact")
+    assert event.data["artifact"] == "model:v0"
+    assert event.data["experiment"]["id"] == artifact.exp.id
+    [event] = artifact.exp.events("event", name="wandb/log_artifact")
+    assert event.data["digest"] == artifact.digest
+    assert (artifact.size, artifact.metadata, artifact.description) == (1, {"acc": 0.5}, "text")
+
+
+def test_paths_and_models():
+    """A path is an artifact, too; models are artifacts of their type."""
+    Path("net").mkdir()
+    Path("net/a.bin").write_text("a")
+    Path("net/b.bin").write_text("b")
+    with wandb.init(project="p", id="r1"):
+        path = wandb.log_artifact("net/a.bin")
+        wandb.log_model("net", "whole", aliases=["best"])
+        wandb.log_model("net/a.bin", "single")
+        assert (path.name, path.type) == ("run-r1-a.bin:v0", "unspecified")
+        assert sorted(os.listdir(wandb.use_model("whole:best"))) == ["a.bin", "b.bin"]
+        assert Path(wandb.use_model("single")).read_text() == "a"
+        assert Path(wandb.use_artifact("single").file("out")).read_text() == "a"
+
+
+def test_changed_aliases():
+    """Aliases and metadata of a version can change; its files cannot."""
+    artifact = logged("1")
+    artifact.aliases.append("production")
+    artifact.metadata["checked"] = True
+    artifact.save()
+
+    with wandb.init(project="p") as run:
+        used = run.use_artifact("model:production")
+    assert (used.version, used.metadata) == ("v0", {"acc": 0.5, "checked": True})
+    with pytest.raises(wandb.UsageError, match="stays as it is"):
+        artifact.add_file("weights.pt")
+
+
+def test_other_projects_and_renamed_experiments():
+    """An artifact of another project is found by its name, and goes with its experiment."""
+    artifact = logged("1")
+    artifact.exp.path.rename(artifact.exp.path.parent / "renamed")
+
+    with wandb.init(project="q") as run:
+        used = run.use_artifact("entity/p/model:v0")
+        assert Path(used.download(), "weights.pt").read_text() == "1"
+
+
+def test_a_version_each():
+    """Processes that log at the same time get a version each."""
+    source = """
+        import mlv.compat.wandb as wandb, os, sys
+        with wandb.init(project="p") as run, open(sys.argv[1], "w") as file: file.write(sys.argv[1])
+        with wandb.init(project="p") as run: print(run.log_artifact(sys.argv[1], name="model", type="model").version)
+        """
+    Path("log.py").write_text("\n".join(line.strip() for line in source.splitlines()))
+    workers = [subprocess.Popen([sys.executable, "log.py", f"{i}"], stdout=subprocess.PIPE, text=True) for i in range(3)]
+
+    assert sorted(worker.communicate(timeout=60)[0].strip() for worker in workers) == ["v0", "v1", "v2"]
+
+
+def test_an_unfinished_version_is_passed_over():
+    """A process that dies between taking a version and recording it costs a number, and nothing else."""
+    logged("1")
+    Path("runs/p/.wandb-artifacts/model/v1.json").touch()
+
+    assert logged("2").version == "v2"
+    with wandb.init(project="p") as run:
+        assert run.use_artifact("model").version == "v2"
+    assert json.loads(Path("runs/p/.wandb-artifacts/model/v2.json").read_text())["aliases"] == []
+
+
+def test_bad_input():
+    """What cannot be is said: names, paths, types, versions that are not there, files that are gone."""
+    for name in ("a/b", "..", "with space", ""):
+        with pytest.raises(ValueError, match="Artifact name"):
+            wandb.Artifact(name, "model")
+    artifact = wandb.Artifact("model", "model")
+    with pytest.raises(ValueError, match=r"missing\.pt"):
+        artifact.add_file("missing.pt")
+    with pytest.raises(ValueError, match="not a directory"):
+        artifact.add_dir("missing")
+    with pytest.raises(FileNotFoundError):
+        artifact.remove("missing")
+    with pytest.raises(TypeError, match="Histogram"):
+        artifact.add(wandb.Histogram(np_histogram=([1], [0, 1])), "h")
+    for call in (artifact.download, artifact.save, lambda: artifact.version, lambda: artifact.get("a")):
+        with pytest.raises(wandb.UsageError, match="log it first"):
+            call()
+    with pytest.raises(wandb.UsageError, match="leads out"), artifact.new_file("../out"):
+        pass
+    with pytest.raises(AttributeError, match=r"Artifact\.logged_by is not in mlv\.compat\.wandb"):
+        artifact.logged_by()
+    done = logged("1")
+    with wandb.init(project="p") as run:
+        for name in ("other", "model:v9", "model:best"):
+            with pytest.raises(wandb.UsageError, match=f"no artifact '{name}'"):
+                run.use_artifact(name)
+        with pytest.raises(wandb.UsageError, match="of type 'model', not 'dataset'"):
+            run.use_artifact("model", type="dataset")
+        with pytest.raises(KeyError, match="none"):
+            done.get_entry("none")
+        (done.exp.path / "files/artifacts/model/v0/weights.pt").unlink()
+        with pytest.raises(mlv.errors.FileUnusable, match="Bring its experiment back"):
+            done.download()
+
+
+def test_disabled():
+    """A run that stores nothing takes artifacts, and makes no version."""
+    run = wandb.init(project="p", mode="disabled")
+
+    assert logged("1", run=run).wait().name == "model"
+    assert not Path("runs").exists()

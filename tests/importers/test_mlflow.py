@@ -1,0 +1,205 @@
+"""Runs of MLflow come over from its file store and its database, the real ones and damaged ones."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import run_command
+
+import mlv
+from importers.trees import content, import_all, import_one, points
+
+META = """\
+artifact_uri: file:///gone/mlruns/1/abc/artifacts
+end_time: {end}
+entry_point_name: ''
+experiment_id: '1'
+lifecycle_stage: {stage}
+run_id: {id}
+run_name: smart-bird
+start_time: 1700000000000
+status: {status}
+user_id: me
+"""
+EXPERIMENT = "artifact_location: file:///gone/mlruns/1\nexperiment_id: '1'\nlifecycle_stage: active\nname: digits\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def run(root: Path, id: str = "abc", status: int = 3, stage: str = "active", **tags: str) -> Path:
+    write(root / "mlruns/1/meta.yaml", EXPERIMENT)
+    folder = root / "mlruns/1" / id
+    end = 1700000100000 if status > 2 else "null"
+    write(folder / "meta.yaml", META.format(end=end, stage=stage, id=id, status=status))
+    for name, text in tags.items():
+        write(folder / "tags" / name.replace("__", "."), text)
+    write(folder / "params/lr", "0.1")
+    write(folder / "metrics/loss", "1700000001000 0.5 0\n1700000002000 nan 1\n1700000003000 inf 2\n")
+    write(folder / "metrics/val/acc", "1700000002000 0.25 1\n")
+    return folder
+
+
+def numbers(exp: mlv.Exp) -> str:
+    return repr([(step, data) for step, data in points(exp)])
+
+
+def test_a_store(tmp_path):
+    """A run comes over below its experiment's name: metrics by time and step, params as texts, tags, artifacts that moved."""
+    pytest.importorskip("yaml")
+    folder = run(tmp_path, mlflow__note__content="A note.", kind="good")
+    write(folder / "artifacts/models/m.bin", "weights")
+
+    exp, outcome = import_one(tmp_path / "mlruns", tmp_path / "runs")
+
+    assert (exp.path, outcome.is_whole, exp.status) == (tmp_path / "runs/digits/smart-bird", True, "ok")
+    assert (exp.params, exp.tags, exp.notes) == ({"lr": "0.1"}, ("imported", "mlflow", "kind=good"), ("A note.",))
+    assert numbers(exp) == "[(0, {'loss': 0.5}), (1, {'loss': nan, 'val/acc': 0.25}), (2, {'loss': inf})]"
+    assert (exp.path / "files/artifacts/models/m.bin").read_text() == "weights"
+    assert (exp.runs[0].started.timestamp(), exp.runs[0].ended.timestamp()) == (1700000000, 1700000100)
+    assert str(run_command("verify", exp.path).stdout).startswith("intact")
+    parsed, _ = import_one(tmp_path / "mlruns", tmp_path / "parsed", parse_params=True)
+    assert parsed.params == {"lr": 0.1}
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_that_grows(tmp_path, follows):
+    """A run that goes on comes over as far as it is; later points, params and its end are added."""
+    pytest.importorskip("yaml")
+    folder = run(tmp_path, status=1)
+    first, _ = import_one(tmp_path / "mlruns", tmp_path / "runs", follows=follows)
+    for number in range(3, 8):
+        with open(folder / "metrics/loss", "a") as file:
+            file.write(f"170000000{number + 1}000 {number} {number}\n17")
+        _, partly = import_one(tmp_path / "mlruns", tmp_path / "runs", follows=follows)
+        assert (dict(partly.left), partly.imported.differences) == ({}, [])
+        (folder / "metrics/loss").write_text((folder / "metrics/loss").read_text().removesuffix("17"))
+    write(folder / "params/late", "x")
+    run_text = (folder / "metrics/loss").read_text()
+    run(tmp_path)
+    (folder / "metrics/loss").write_text(run_text)
+
+    exp, outcome = import_one(tmp_path / "mlruns", tmp_path / "runs", follows=follows)
+
+    assert (exp.path, outcome.imported.differences) == (first.path, [])
+    assert [step for step, data in points(exp) if "loss" in data] == list(range(8))
+    assert exp.params == {"lr": "0.1", "late": "x"}
+    assert str(run_command("verify", exp.path).stdout).startswith("intact")
+
+
+def test_nested_deleted_and_damaged(tmp_path):
+    """Nested runs lie below their parents, deleted ones are archived; damage costs its lines, and a missing file itself."""
+    pytest.importorskip("yaml")
+    run(tmp_path, "parent", status=4)
+    child = run(tmp_path, "child", mlflow__parentRunId="parent", mlflow__runName="fold/1")
+    run(tmp_path, "deleted", stage="deleted")
+    write(child / "metrics/loss", "1700000001000 0.5 0\nhalf a line\n1700000003000 1.5 2\n170000")
+
+    outcomes = {each.unit.key: each for each in import_all(tmp_path / "mlruns", tmp_path / "runs")}
+
+    nested = mlv.Exp.open(outcomes["child"].imported.path)
+    assert (nested.path.name, nested.kind, nested.parent.status) == ("fold_1", "nested", "failed")
+    assert dict(outcomes["child"].left) == {"lines of metrics that are none": 1}
+    assert mlv.Exp.open(outcomes["deleted"].imported.path).meta["source"]["id"] == "deleted"
+    assert [event.data["archived"] for event in mlv.Exp.open(outcomes["deleted"].imported.path).events("archived")] == [True]
+    (child / "meta.yaml").write_text("status: [")
+    again = {each.unit.key: each for each in import_all(tmp_path / "mlruns", tmp_path / "again")}
+    assert again["child"].error == ""
+
+
+SCRIPT = """
+    import math, sys, time
+    import mlflow
+
+    mlflow.set_tracking_uri(sys.argv[1])
+    mlflow.set_experiment("digits")
+    with mlflow.start_run(run_name="parent", description="A note.", tags={"team": "a"}) as parent:
+        mlflow.log_params({"lr": 0.1, "name": "x"})
+        for step in range(5):
+            mlflow.log_metrics({"loss": 1 / (1 + step), "val/acc": float(step)}, step=step)
+        mlflow.log_metric("odd", math.nan, step=1)
+        mlflow.log_metric("odd", math.inf, step=2)
+        mlflow.log_metric("odd", -math.inf, step=3)
+        mlflow.log_text("words", "notes/a.txt")
+        with mlflow.start_run(nested=True, run_name="child"):
+            mlflow.log_metric("loss", 2.0)
+    try:
+        with mlflow.start_run(run_name="failed"):
+            raise ValueError
+    except ValueError:
+        pass
+    mlflow.delete_run(mlflow.last_active_run().info.run_id)
+"""
+
+
+@pytest.mark.parametrize("store", ["file", "sqlite"])
+def test_mlflow_itself(tmp_path, store):
+    """What MLflow wrote comes over, the same from its file store and from its database."""
+    pytest.importorskip("mlflow", reason="MLflow writes the store")
+    if store == "sqlite":
+        pytest.importorskip("alembic")
+        pytest.importorskip("sqlalchemy")
+    uri = f"file:{tmp_path / 'mlruns'}" if store == "file" else f"sqlite:///{tmp_path / 'mlflow.db'}"
+    script = write(tmp_path / "script.py", textwrap.dedent(SCRIPT))
+    env = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    done = subprocess.run(
+        [sys.executable, script, uri], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    source = tmp_path / ("mlruns" if store == "file" else "mlflow.db")
+    shutil.move(source, tmp_path / "moved")
+    if store == "sqlite":
+        (tmp_path / "moved").rename(tmp_path / "moved.db")
+
+    outcomes = import_all(tmp_path / ("moved" if store == "file" else "moved.db"), tmp_path / "runs")
+
+    exps = {exp.name: exp for exp in (mlv.Exp.open(each.imported.path) for each in outcomes)}
+    assert all(each.is_whole for each in outcomes), [each.to_data() for each in outcomes]
+    parent, child, failed = exps["parent"], exps["child"], exps["failed"]
+    assert (parent.params, parent.notes, parent.status) == ({"lr": "0.1", "name": "x"}, ("A note.",), "ok")
+    assert parent.tags == ("imported", "mlflow", "team=a")
+    assert (child.parent.id, failed.status, parent.path.parent.name) == (parent.id, "failed", "digits")
+    assert {name: each.count for name, each in parent.summary().items()} == {"loss": 5, "val/acc": 5, "odd": 3}
+    odd = [data["odd"] for _, data in points(parent) if "odd" in data]
+    assert (math.isnan(odd[0]), odd[1:]) == (True, [math.inf, -math.inf])
+    assert (parent.path / "files/artifacts/notes/a.txt").read_text() == "words"
+    assert [event.data["archived"] for event in failed.events("archived")] == [True]
+    assert all(str(run_command("verify", exp.path).stdout).startswith("intact") for exp in exps.values())
+    before = content(tmp_path / "runs")
+    import_all(tmp_path / ("moved" if store == "file" else "moved.db"), tmp_path / "runs")
+    assert content(tmp_path / "runs") == before
+
+
+def test_an_old_database(tmp_path):
+    """A database of an early version, without the columns of later ones, comes over; a damaged one is reported."""
+    path = tmp_path / "mlflow.db"
+    connection = sqlite3.connect(path)
+    connection.executescript("""
+        create table experiments (experiment_id integer, name text, artifact_location text, lifecycle_stage text);
+        create table runs (run_uuid text, name text, status text, start_time integer, end_time integer, experiment_id integer);
+        create table metrics (key text, value real, timestamp integer, run_uuid text);
+        create table params (key text, value text, run_uuid text);
+        create table tags (key text, value text, run_uuid text);
+        insert into experiments values (1, 'old', '', 'active');
+        insert into runs values ('r1', '', 'FINISHED', 1500000000000, 1500000009000, 1);
+        insert into metrics values ('loss', 0.5, 1500000001000, 'r1'), ('loss', 0.25, 1500000002000, 'r1');
+        insert into params values ('lr', '1e-3', 'r1');
+    """)
+    connection.commit()
+    connection.close()
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    assert (exp.path.relative_to(tmp_path / "runs"), outcome.is_whole) == (Path("old/r1"), True)
+    assert ([data["loss"] for _, data in points(exp)], exp.params) == ([0.5, 0.25], {"lr": "1e-3"})

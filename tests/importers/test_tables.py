@@ -1,0 +1,222 @@
+"""Tables come over, wide and long, with their steps, times and names; so do the logs of Lightning, Keras and transformers."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from conftest import run_command
+
+import mlv
+from importers.trees import content, import_all, import_one, points
+from mlv.errors import InvalidArgument
+from mlv.importers.csv_files import value_of
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_wide(tmp_path):
+    """A row is a line of metrics; step and time are found by their usual names, and empty cells are absent."""
+    path = write(
+        tmp_path / "log.csv",
+        "step,epoch,time,loss,acc,phase\n0,0,2024-02-29T12:00:00,0.5,,warm\n1,0,2024-02-29T12:00:01Z,nan,0.5,\n2,1,1709208002,inf,1,x\n",
+    )
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    assert (outcome.is_whole, exp.name, exp.status, exp.tags) == (True, "log", "ended", ("imported", "csv"))
+    assert points(exp)[0] == (0, {"loss": 0.5, "phase": "warm"})
+    assert (math.isnan(points(exp)[1][1]["loss"]), points(exp)[2]) == (True, (2, {"loss": math.inf, "acc": 1, "phase": "x"}))
+    assert [event.time for event in exp.events("metrics")] == [
+        datetime(2024, 2, 29, 12, 0, n, tzinfo=timezone.utc) for n in range(3)
+    ]
+    assert [dict(event.at) for event in exp.events("metrics")] == [{"epoch": 0}, {"epoch": 0}, {"epoch": 1}]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_long(tmp_path, separator):
+    """A table with a column of names and one of values is long, whatever separates its cells; columns can be chosen."""
+    rows = [["n", "it", "value", "metric"], ["1", "0", "0.5", "loss"], ["2", "1", "0.25", "loss"], ["3", "1", "x", "a/b"]]
+    path = write(tmp_path / "t.csv", "".join(separator.join(row) + "\r\n" for row in rows))
+
+    exp, outcome = import_one(path, tmp_path / "runs", step="it")
+
+    assert outcome.is_whole
+    assert points(exp) == [(0, {"loss": 0.5}), (1, {"loss": 0.25}), (1, {"a/b": "x"})]
+    assert [dict(event.at) for event in exp.events("metrics")] == [{"n": 1}, {"n": 2}, {"n": 3}]
+
+
+def test_a_column_that_is_not_there(tmp_path):
+    """A chosen column that is none is refused, with those that there are."""
+    path = write(tmp_path / "t.csv", "a,b\n1,2\n")
+
+    [outcome] = import_all(path, tmp_path / "runs", step="epoch")
+
+    assert outcome.error == "--step epoch is none of the columns a, b"
+    assert not InvalidArgument("").fields
+
+
+def test_keras(tmp_path):
+    """The file of Keras's CSVLogger counts by epochs."""
+    path = write(tmp_path / "run1" / "training.log.csv", "epoch,accuracy,loss,val_loss\n0,0.5,1.5,NA\n1,0.75,1.0,1.25\n")
+
+    exp, _ = import_one(path, tmp_path / "runs")
+
+    assert (exp.name, points(exp)) == ("training", [
+        (0, {"accuracy": 0.5, "loss": 1.5, "val_loss": "NA"}), (1, {"accuracy": 0.75, "loss": 1.0, "val_loss": 1.25}),
+    ])  # fmt: skip
+
+
+def test_damage(tmp_path):
+    """Rows with too many or too few cells are counted, and the others come over."""
+    path = write(tmp_path / "t.csv", "step,loss\n0,1\n1,2,3\n2\n\n3,4\n")
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    assert points(exp) == [(0, {"loss": 1}), (3, {"loss": 4})]
+    assert dict(outcome.left) == {
+        "rows with more cells than there are columns": 1,
+        "rows with fewer cells than there are columns": 1,
+    }
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_that_grows(tmp_path, suffix):
+    """A table that is still written comes over row by row: a last line without an end waits, where it is followed."""
+    rows = [
+        f"{step},{step / 4}\n" if suffix == ".csv" else json.dumps({"step": step, "loss": step / 4}) + "\n"
+        for step in range(50)
+    ]
+    header = "step,loss\n" if suffix == ".csv" else ""
+    whole = header + "".join(rows)
+    path = tmp_path / f"t{suffix}"
+    for cut in (len(header) + len(rows[0]), 100, 101, 102, 200, len(whole)):
+        path.write_text(whole[:cut])
+        exp, outcome = import_one(path, tmp_path / "runs", follows=True)
+        assert (outcome.left, outcome.imported.differences) == ({}, [])
+
+    path.write_text(whole)
+    import_one(path, tmp_path / "runs")
+    assert points(exp) == [(step, {"loss": step / 4}) for step in range(50)]
+    assert str(run_command("verify", exp.path).stdout).startswith("intact")
+    before = content(tmp_path / "runs")
+    import_one(path, tmp_path / "runs")
+    assert content(tmp_path / "runs") == before
+
+
+def test_json_lines(tmp_path):
+    """Objects in lines come over, nested ones, NaN and what is no object included."""
+    lines = ['{"_step": 0, "_timestamp": 1700000000.5, "a": {"b": 1}}', '{"_step": 1, "a": {"b": NaN}}', "[1]", "half", ""]
+    path = write(tmp_path / "history.jsonl", "\n".join(lines) + '\n{"_step": 2, "a"')
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    assert [(event.step, event.time.timestamp()) for event in exp.events("metrics")] == [(0, 1700000000.5), (1, 1700000000.5)]
+    assert points(exp)[0][1] == {"a/b": 1}
+    assert dict(outcome.left) == {"lines that are no object of JSON": 2}
+    assert any("last line is not complete" in note for note in outcome.notes)
+
+
+def test_parquet(tmp_path):
+    """A table of Parquet comes over; one that is cut off is reported."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table({"step": [0, 1, 2], "loss": [0.5, None, 0.25], "time": [datetime(2024, 1, 1)] * 3})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    exp, outcome = import_one(tmp_path / "t.parquet", tmp_path / "runs")
+    assert (points(exp), outcome.is_whole) == ([(0, {"loss": 0.5}), (2, {"loss": 0.25})], True)
+
+    (tmp_path / "torn.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-20])
+    [torn] = import_all(tmp_path / "torn.parquet", tmp_path / "runs")
+    assert "torn.parquet cannot be read" in torn.error
+
+
+def test_tables_of_a_folder(tmp_path):
+    """The tables of a folder come over where the format is named, and are passed over otherwise: they may be anything."""
+    for name in ("a/x.csv", "b/x.csv"):
+        write(tmp_path / "logs" / name, "step,loss\n0,1\n")
+
+    with pytest.raises(InvalidArgument, match="holds nothing that mlv knows"):
+        import_all(tmp_path / "logs", tmp_path / "runs")
+    outcomes = import_all(tmp_path / "logs", tmp_path / "runs", "csv")
+
+    assert sorted(str(each.imported.path.relative_to(tmp_path / "runs")) for each in outcomes) == ["a/x", "b/x"]
+
+
+def test_values():
+    """Cells become numbers where Python reads them as such, and stay texts otherwise."""
+    cells = {"1": 1, "-0": 0, "1e3": 1000.0, "0x1": "0x1", "True": True, "1" * 30: float("1" * 30), "1.5 s": "1.5 s", "": ""}
+
+    assert {cell: value_of(cell) for cell in cells} == cells
+
+
+def test_lightning(tmp_path):
+    """A folder of Lightning's CSVLogger is an experiment with its hyperparameters and checkpoints."""
+    pytest.importorskip("yaml")
+    folder = tmp_path / "logs" / "lightning_logs" / "version_0"
+    write(folder / "metrics.csv", "epoch,step,train_loss,val_loss\n0,9,0.5,\n0,9,,0.75\n1,19,0.25,\n")
+    write(
+        folder / "hparams.yaml",
+        "lr: 0.1\nact: !!python/name:torch.nn.ReLU ''\npath: !!python/object/apply:pathlib.Path [a, b]\n",
+    )
+    write(folder / "checkpoints" / "epoch=1.ckpt", "weights")
+
+    exp, outcome = import_one(tmp_path / "logs", tmp_path / "runs")
+
+    assert (exp.path, outcome.is_whole) == (tmp_path / "runs/lightning_logs/version_0", True)
+    assert exp.params == {"lr": 0.1, "act": "torch.nn.ReLU", "path": ["a", "b"]}
+    assert points(exp) == [(9, {"train_loss": 0.5}), (9, {"val_loss": 0.75}), (19, {"train_loss": 0.25})]
+    assert (exp.path / "files/checkpoints/epoch=1.ckpt").read_text() == "weights"
+    write(folder / "metrics.csv", (folder / "metrics.csv").read_text() + "1,29,0.125,\n")
+    exp, grown = import_one(tmp_path / "logs", tmp_path / "runs")
+    assert (grown.imported.differences, exp.summary()["train_loss"].count) == ([], 3)
+
+
+def test_lightning_itself(tmp_path):
+    """A logger of Lightning's own writes what comes over."""
+    loggers = pytest.importorskip("lightning.pytorch.loggers", reason="Lightning writes the files")
+    logger = loggers.CSVLogger(tmp_path / "logs", name="fit")
+    logger.log_hyperparams({"lr": 0.1, "layers": [1, 2]})
+    for step in range(3):
+        logger.log_metrics({"loss": step / 4, "epoch": 0}, step)
+    logger.save()
+
+    exp, outcome = import_one(tmp_path / "logs", tmp_path / "runs")
+
+    assert (exp.params, outcome.is_whole) == ({"lr": 0.1, "layers": [1, 2]}, True)
+    assert points(exp) == [(step, {"loss": step / 4}) for step in range(3)]
+
+
+def test_transformers(tmp_path):
+    """The longest history of an output folder is its experiment; what training took is a summary."""
+    history = [
+        {"epoch": 0.5, "loss": 1.5, "learning_rate": 0.1, "step": 10},
+        {"epoch": 1.0, "eval_loss": 1.25, "eval_runtime": 0.5, "step": 20},
+        {"epoch": 1.0, "train_runtime": 9.5, "train_loss": 1.4, "total_flos": 5.0, "step": 20},
+    ]
+    state = {"global_step": 20, "max_steps": 20, "num_train_epochs": 1, "best_metric": 1.25, "log_history": history}
+    write(
+        tmp_path / "out/checkpoint-10/trainer_state.json", json.dumps({**state, "global_step": 10, "log_history": history[:1]})
+    )
+    write(tmp_path / "out/checkpoint-15/trainer_state.json", json.dumps(state)[:60])
+    first, torn = import_one(tmp_path / "out", tmp_path / "runs")
+    write(tmp_path / "out/checkpoint-20/trainer_state.json", json.dumps(state))
+
+    exp, outcome = import_one(tmp_path / "out", tmp_path / "runs")
+
+    assert dict(torn.left) == {"trainer_state.json that cannot be read": 1}
+    assert (first.path, outcome.imported.differences, exp.params) == (exp.path, [], {"max_steps": 20, "num_train_epochs": 1})
+    assert points(exp) == [(10, {"loss": 1.5, "learning_rate": 0.1}), (20, {"eval/loss": 1.25, "eval/runtime": 0.5})]
+    assert next(iter(exp.events("metrics"))).at == {"epoch": 0.5}
+    assert {name: exp.summary()[name].value for name in ("train_runtime", "train_loss", "best_metric")} == {
+        "train_runtime": 9.5, "train_loss": 1.4, "best_metric": 1.25,
+    }  # fmt: skip
+    assert mlv.Exp.open(exp.path).tags == ("imported", "transformers")

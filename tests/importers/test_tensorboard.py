@@ -1,0 +1,257 @@
+"""Event files of TensorBoard come over whole, every plugin of them, and damaged ones as much as there is."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+from conftest import run_command
+
+import mlv
+from importers.trees import content, import_all, import_one, points
+
+pytest.importorskip("numpy")
+pytest.importorskip("tensorboardX")
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, LogMessage, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.proto.tensor_pb2 import TensorProto
+from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
+
+from mlv.projections.tfrecords import framed
+
+START = 1_700_000_000.0
+
+
+def scalar(step: int, tag: str = "loss", value: float | None = None) -> Event:
+    number = step / 4 if value is None else value
+    summary = Summary(value=[Summary.Value(tag=tag, simple_value=number)])
+    return Event(wall_time=START + min(abs(step), 1000) * 0.25, step=step, summary=summary)
+
+
+def file_of(events: list[Event]) -> bytes:
+    first = Event(wall_time=START, file_version="brain.Event:2")
+    return framed([event.SerializeToString() for event in (first, *events)])
+
+
+def write(folder: Path, events: list[Event], name: str = "events.out.tfevents.1700000000.host") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(file_of(events))
+    return folder
+
+
+def tensor(values: object, kind: int, shape: list[int], **fields: object) -> TensorProto:
+    dims = [TensorShapeProto.Dim(size=size) for size in shape]
+    return TensorProto(dtype=kind, tensor_shape=TensorShapeProto(dim=dims), **fields)
+
+
+def of_plugin(tag: str, plugin: str, value: TensorProto | None, **more: object) -> Summary.Value:
+    data = SummaryMetadata.PluginData(plugin_name=plugin, content=more.pop("content", b""))
+    return Summary.Value(tag=tag, tensor=value, metadata=SummaryMetadata(plugin_data=data, **more))
+
+
+def verdict(path: Path) -> str:
+    return str(run_command("verify", path).stdout).split()[0]
+
+
+def test_all_points(tmp_path):
+    """Every point comes over with its step, time and exact value: the same as EventAccumulator reads without a limit."""
+    pytest.importorskip("tensorboard", reason="its EventAccumulator is compared with")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    values = [0.1, math.nan, math.inf, -0.0, 1e38]
+    events = [scalar(step, tag, values[step % 5]) for step in range(12_000) for tag in ("loss", "val/acc")]
+    folder = write(tmp_path / "logs" / "exp", [*events, scalar(-3), scalar(2**40), scalar(2**62)])
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+
+    exp, outcome = import_one(tmp_path / "logs", tmp_path / "runs")
+
+    assert (exp.path, outcome.is_whole, exp.status) == (tmp_path / "runs/exp", True, "ended")
+    for tag in ("loss", "val/acc"):
+        ours = [(e.step, e.time.timestamp(), e.data[tag]) for e in exp.events("metrics") if tag in e.data]
+        theirs = [(e.step, e.wall_time, e.value) for e in accumulator.Scalars(tag)]
+        assert repr(ours) == repr([(step, round(time, 6), value) for step, time, value in theirs])
+    assert verdict(exp.path) == "intact"
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_while_it_is_written(tmp_path, follows):
+    """Imported at any length of its file, also followed, an experiment comes over whole in the end."""
+    whole = file_of([scalar(step) for step in range(100)])
+    path = tmp_path / "exp" / "events.out.tfevents.1.host"
+    write(tmp_path / "exp", [], path.name)
+    for number, cut in enumerate([41, 90, *random.Random(2).sample(range(100, len(whole)), 4)]):
+        path.write_bytes(whole[:cut])
+        import_all(tmp_path / "exp", tmp_path / str(number), follows=follows)
+        path.write_bytes(whole)
+
+        exp, outcome = import_one(tmp_path / "exp", tmp_path / str(number), follows=follows)
+
+        assert (outcome.left, outcome.imported.differences) == ({}, []), cut
+        assert points(exp) == [(step, {"loss": step / 4}) for step in range(100)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flipped_bit(tmp_path, seed):
+    """A flipped bit costs the record that it is in, and is reported."""
+    whole = bytearray(file_of([scalar(step) for step in range(3000)]))
+    position = random.Random(seed).randrange(60, len(whole))
+    whole[position] ^= 1 << seed
+    write(tmp_path / "exp", [])
+    (tmp_path / "exp/events.out.tfevents.1700000000.host").write_bytes(whole)
+
+    exp, outcome = import_one(tmp_path / "exp", tmp_path / "runs")
+
+    assert dict(outcome.left) == {"damaged records of event files": 1}
+    told = points(exp)
+    assert len(told) == 2999
+    assert all(data == {"loss": step / 4} for step, data in told)
+
+
+def test_tensorboardx(tmp_path):
+    """What tensorboardX's writer wrote comes over: scalars, curves, images, histograms, texts, hyperparameters, embeddings."""
+    writer = SummaryWriter(str(tmp_path / "logs"))
+    for step in range(3):
+        writer.add_scalar("loss", step, step)
+        writer.add_scalars("acc", {"train": step, "val": -step}, step)
+    writer.add_image("img", np.zeros((3, 4, 5), "uint8"), 1)
+    writer.add_histogram("h", np.arange(100.0) / 10, 1, bins=[0, 5, 10])
+    writer.add_histogram("same", np.ones(10), 1)
+    writer.add_text("note", "**hi**", 2)
+    writer.add_pr_curve("pr", np.array([0, 1, 1, 0]), np.array([0.1, 0.8, 0.6, 0.4]), 1, num_thresholds=5)
+    writer.add_hparams({"lr": 0.1, "bs": 32, "opt": "adam", "flag": True}, {"hp/acc": 0.5})
+    writer.add_mesh("mesh", np.zeros((1, 3, 3), "float32"), global_step=1)
+    writer.add_custom_scalars({"A": {"loss": ["Multiline", ["loss"]]}})
+    writer.add_embedding(np.zeros((3, 4)), metadata=["a", "b", "c"], global_step=1)
+    writer.close()
+
+    exp, outcome = import_one(tmp_path / "logs", tmp_path / "runs")
+
+    assert outcome.is_whole
+    assert {name: each.count for name, each in exp.summary().items()} == {"loss": 3, "acc/train": 3, "acc/val": 3, "hp/acc": 1}
+    assert exp.params == {"lr": 0.1, "bs": 32, "opt": "adam", "flag": True}
+    [image] = exp.events("image")
+    assert (image.name, image.step, image.data["width"], image.data["height"]) == ("img", 1, 5, 4)
+    assert (exp.path / image.data["file"]["path"]).read_bytes()[:4] == b"\x89PNG"
+    histogram, same = exp.events("histogram")
+    assert (histogram.data["counts"], histogram.data["edges"], histogram.data["count"]) == ([50, 50], [0, 5, 9.9], 100)
+    assert (same.data["counts"], same.data["mean"]) == ([10], 1)
+    [text] = exp.events("text")
+    assert (text.name, text.data) == ("note", {"text": "**hi**", "format": "markdown"})
+    [curve] = exp.events("pr_curve")
+    assert (curve.data["tp"], curve.data["positives"], curve.data["thresholds"][1]) == ([2, 2, 2, 1, 0], 2, 0.25)
+    assert [(event.name, event.data["plugin"]) for event in exp.events("array")] == [("mesh_1", "mesh")]
+    assert next(iter(exp.events("event"))).data["plugin"] == "custom_scalars"
+    assert len((exp.path / "files/projector/00001/default/tensors.tsv").read_text().splitlines()) == 3
+    assert [len(run.children) for run in exp.runs] == [4]
+    assert verdict(exp.path) == "intact"
+
+
+def test_torch(tmp_path):
+    """What torch's writer wrote comes over, the folders of its curves included."""
+    pytest.importorskip("torch", reason="torch writes the files")
+    from torch.utils.tensorboard import SummaryWriter as OfTorch
+
+    writer = OfTorch(str(tmp_path / "logs"))
+    for step in range(3):
+        writer.add_scalar("loss/train", step, step)
+        writer.add_scalar("new", step, step, new_style=True)
+        writer.add_scalars("a/b", {"x": step, "y": -step}, step)
+    writer.add_hparams({"lr": 0.1}, {"hp": 0.5})
+    writer.close()
+
+    exp, outcome = import_one(tmp_path / "logs", tmp_path / "runs")
+
+    assert outcome.is_whole
+    assert {name: each.count for name, each in exp.summary().items()} == {
+        "loss/train": 3, "new": 3, "a/b/x": 3, "a/b/y": 3, "hp": 1,
+    }  # fmt: skip
+    assert exp.params == {"lr": 0.1}
+
+
+def test_values_as_tensors(tmp_path):
+    """What TensorFlow 2 and Keras write, tensors of plugins, comes over: the plugin is named in the first value of a tag."""
+    png = b"\x89PNG\r\n\x1a\n"
+    strings = {"string_val": [b"5", b"4", png, png]}
+    bins = np.array([[0, 1, 3], [1, 2, 4]], "f8")
+    first = [
+        of_plugin(
+            "epoch_loss", "scalars", tensor(0.5, 1, [], tensor_content=np.float32(0.5).tobytes()), summary_description="Loss"
+        ),
+        of_plugin("img", "images", tensor(None, 7, [4], **strings)),
+        of_plugin("h", "histograms", tensor(bins, 2, [2, 3], tensor_content=bins.tobytes())),
+        of_plugin("half", "odd", tensor(None, 19, [2], half_val=[0x3C00])),
+        of_plugin("bf", "odd", tensor(None, 14, [2], half_val=[0x3F80, 0x4000])),
+        of_plugin("words", "text", tensor(None, 7, [1, 2], string_val=[b"a", b"b"])),
+        of_plugin("wav", "audio", tensor(None, 7, [1, 2], string_val=[b"RIFF....", b"label"])),
+    ]
+    then = [Summary.Value(tag="epoch_loss", tensor=tensor(0.25, 1, [], float_val=[0.25]))]
+    events = [
+        Event(wall_time=START, step=0, summary=Summary(value=first)),
+        Event(wall_time=START + 1, step=1, summary=Summary(value=then)),
+        Event(wall_time=START + 2, graph_def=b"\x0a\x00"),
+        Event(wall_time=START + 3, log_message=LogMessage(level=40, message="bad")),
+    ]
+
+    exp, outcome = import_one(write(tmp_path / "train", events), tmp_path / "runs")
+
+    assert outcome.is_whole
+    assert points(exp) == [(0, {"epoch_loss": 0.5}), (1, {"epoch_loss": 0.25})]
+    assert [dict(event.data) for event in exp.events("metadata")] == [{"description": "Loss"}]
+    [image] = exp.events("image")
+    assert (len(image.data["files"]), image.data["sizes"]) == (2, [[5, 4], [5, 4]])
+    [histogram] = exp.events("histogram")
+    assert histogram.data == {"counts": [3, 4], "edges": [0, 1, 2], "count": 7}
+    assert {e.name: np.load(exp.path / e.data["file"]["path"]).tolist() for e in exp.events("array")} == {
+        "half": [1.0, 1.0],
+        "bf": [1.0, 2.0],
+    }
+    assert [event.data["rows"] for event in exp.events("table")] == [[["a", "b"]]]
+    assert [event.data["caption"] for event in exp.events("audio")] == ["label"]
+    assert (exp.path / "files/graph.pb").read_bytes() == b"\x0a\x00"
+    assert [event.data["level"] for event in exp.events("message")] == ["error"]
+
+
+def test_a_purge(tmp_path):
+    """A writer that went on from an earlier step is a second run, which rewinds: what it purges counts no more."""
+    write(tmp_path / "exp", [scalar(step) for step in range(10)], "events.out.tfevents.1.host")
+    start = Event(wall_time=START + 9, step=5, session_log=SessionLog(status=SessionLog.START))
+    write(tmp_path / "exp", [start, *(scalar(step, value=100) for step in range(5, 8))], "events.out.tfevents.2.host")
+
+    exp, _ = import_one(tmp_path / "exp", tmp_path / "runs")
+
+    assert (len(exp.runs), exp.summary()["loss"].count) == (2, 8)
+    assert exp.summary()["loss"].last == 100
+
+
+def test_folders(tmp_path):
+    """Folders of event files are experiments, at the paths that they have; those of one name lie beside each other."""
+    for folder in ("a/train", "a/validation", "b"):
+        write(tmp_path / "logs" / folder, [scalar(1)])
+    (tmp_path / "logs/empty").mkdir()
+    (tmp_path / "logs/empty/events.out.tfevents.3.host").write_bytes(b"")
+
+    outcomes = import_all(tmp_path / "logs", tmp_path / "runs")
+
+    assert sorted(str(each.imported.path.relative_to(tmp_path / "runs")) for each in outcomes) == [
+        "a/train",
+        "a/validation",
+        "b",
+    ]
+
+
+def test_files_of_mlv(tmp_path, monkeypatch):
+    """An output that mlv itself wrote is no source: the experiment is there already."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path / "runs", "exp", {}, capture=(), system=False) as exp:
+        exp.log({"loss": 1.0}, step=1)
+    assert run_command("export", exp.path, "--to", "tensorboard").returncode == 0
+
+    [outcome] = import_all(exp.path / "tensorboard", tmp_path / "again")
+
+    assert f"an output that mlv itself wrote of experiment {exp.id[:8]}" in outcome.error
+    assert content(tmp_path / "again") == {}

@@ -1,0 +1,34 @@
+"""What tests of importers share: importing, and the content of trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlv
+from mlv.importers.importing import Outcome, bring, look_for
+from mlv.importers.reading import Options
+
+
+def import_all(source: Path, root: Path, format: str | None = None, **options: Any) -> list[Outcome]:
+    """Import a source, and return what became of each experiment in it."""
+    chosen = Options(**options)
+    return list(bring(look_for([source], format, chosen).units, root, chosen))
+
+
+def import_one(source: Path, root: Path, format: str | None = None, **options: Any) -> tuple[mlv.Exp, Outcome]:
+    """Import a source that holds one experiment."""
+    [outcome] = import_all(source, root, format, **options)
+    assert outcome.error == ""
+    return mlv.Exp.open(outcome.imported.path), outcome
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """All files of a tree, apart from what writers keep for themselves."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and ".mlv" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def points(exp: mlv.Exp) -> list[tuple[Any, dict[str, Any]]]:
+    """Step and data of each line of metrics."""
+    return [(event.step, dict(event.data)) for event in exp.events("metrics")]
