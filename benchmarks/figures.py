@@ -33,8 +33,8 @@ class Figure:
         return self.result <= self.bar if self.at_most else self.result >= self.bar
 
     def to_data(self) -> dict[str, Any]:
-        """A mapping for JSON."""
-        return {**asdict(self), "is_met": self.is_met}
+        """A mapping for JSON, which has no NaN."""
+        return {key: None if value != value else value for key, value in {**asdict(self), "is_met": self.is_met}.items()}
 
 
 def ratio(what: str, unit: str, by_hand: float, mlv: float, bar: float | None = None, *, at_most: bool = True) -> Figure:

@@ -223,8 +223,8 @@ class TestErrors:
 
     @pytest.mark.parametrize("given", ["some", None, 3])
     def test_unknown_ranks(self, tmp_path, given):
-        """Who writes is `main` or `all`; nothing is made otherwise."""
-        with pytest.raises(InvalidArgument, match="give 'main' or 'all'"):
+        """Who writes is `main`, `all` or `apart`; nothing is made otherwise."""
+        with pytest.raises(InvalidArgument, match="give 'main', 'all' or 'apart'"):
             Exp(tmp_path, "exp", ranks=given)
 
         assert list(tmp_path.iterdir()) == []
