@@ -57,6 +57,8 @@ class Connection:
             hint = "the experiment is there: give exp alone" if exp is not None else "see the arguments of mlv.Exp"
             raise InvalidArgument(f"{wrong[0]}= cannot be used here: {hint}", argument=wrong[0])
         self._exp: Exp | None = exp if isinstance(exp, Exp) else None
+        self._log: Logger | None = None
+        """The logger of the experiment, once somebody has asked for it."""
         self._is_own = self._exp is None
         self._paths: list[Any] = [exp] if exp is not None and self._is_own else []
         """The path of the experiment, once it is there. Copies in this process share the list, so that one makes it for all."""
@@ -89,8 +91,10 @@ class Connection:
     @property
     def log(self) -> Logger:
         """The logger of the experiment."""
-        exp = self._exp  # most callbacks ask for it at each step
-        return (self.exp if exp is None else exp).log
+        log = self._log  # most callbacks ask for it at each step
+        if log is None:
+            log = self._log = self.exp.log
+        return log
 
     @property
     def is_open(self) -> bool:
@@ -134,7 +138,7 @@ class Connection:
                 exp.flush()
                 return
             self._paths[:] = [exp.path]  # it may have been moved
-            self._exp, self._closed = None, exp
+            self._exp, self._log, self._closed = None, None, exp
             error = sys.exc_info()[1] if status == "failed" else None
             if error is None:
                 exp.close(status)
@@ -210,7 +214,7 @@ class Connection:
     def __deepcopy__(self, memo: Any) -> Connection:
         """Return a connection to the same experiment: an estimator is copied for each fit of a search, and each ends a run."""
         copied = object.__new__(type(self))
-        own = {"_exp": None, "_closed": None, "_rows": None} if self._is_own else {}
+        own = {"_exp": None, "_log": None, "_closed": None, "_rows": None} if self._is_own else {}
         vars(copied).update({**vars(self), **own, "_warned": {*self._warned}})
         return copied
 
@@ -221,7 +225,7 @@ class Connection:
         """Return what travels to another process, which needs an experiment that is there: it is made now."""
         with self._lock:
             state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp, "_closed": None}
-        state["_rows"] = None  # of this process
+        state["_rows"] = state["_log"] = None  # of this process
         del state["_lock"]
         return state
 
