@@ -78,6 +78,30 @@ def test_all_points(tmp_path):
     assert verdict(exp.path) == "intact"
 
 
+def test_any_records(tmp_path):
+    """Records of many tags, odd times and odd steps, and those that are all different, come over in their order."""
+    tags = [f"tag{number:03}" for number in range(100)]
+    events = [scalar(step, tag) for step in range(20) for tag in tags]
+    odd = [Event(wall_time=time, step=7, summary=events[0].summary) for time in (-5.0, math.nan, 1e300, 0.0)]
+    unlike = [
+        Event(
+            wall_time=START + step,
+            step=step,
+            summary=Summary(value=[of_plugin("k", "scalars", tensor(None, 1, [], float_val=[step]))]),
+        )
+        for step in range(200)
+    ]
+    folder = write(tmp_path / "exp", [*events, *odd, *unlike, scalar(2**63 - 1)])
+
+    exp, outcome = import_one(folder, tmp_path / "runs")
+
+    told = [(step, data) for step, data in points(exp) if "k" not in data and step not in (7, 2**63 - 1)]
+    assert outcome.is_whole
+    assert sorted(told, key=repr) == sorted(((s, {t: s / 4}) for s in range(20) if s != 7 for t in tags), key=repr)
+    assert [(step, data["k"]) for step, data in points(exp) if "k" in data] == [(step, step) for step in range(200)]
+    assert (exp.summary()["tag000"].count, exp.summary()["loss"].count) == (24, 1)
+
+
 @pytest.mark.parametrize("follows", [True, False])
 def test_while_it_is_written(tmp_path, follows):
     """Imported at any length of its file, also followed, an experiment comes over whole in the end."""
