@@ -10,6 +10,7 @@ import pytest
 from conftest import run_command
 
 import mlv
+from importers import wandb_files
 from importers.trees import content, import_all, import_one, points
 
 pytest.importorskip("numpy")
@@ -279,3 +280,16 @@ def test_files_of_mlv(tmp_path, monkeypatch):
 
     assert f"an output that mlv itself wrote of experiment {exp.id[:8]}" in outcome.error
     assert content(tmp_path / "again") == {}
+
+
+def test_a_mixed_folder(tmp_path):
+    """A folder with runs of several tools is imported whole, each by its own format."""
+    write(tmp_path / "logs/tb", [scalar(1)])
+    wandb_files.write(tmp_path / "logs/wandb/run-1-abc", wandb_files.framed(wandb_files.WHOLE))
+
+    outcomes = import_all(tmp_path / "logs", tmp_path / "runs")
+
+    assert sorted((each.unit.format, each.imported.path.name) for each in outcomes) == [
+        ("tensorboard", "tb"),
+        ("wandb", "first"),
+    ]
