@@ -79,7 +79,9 @@ class _Folder:
                 else:
                     yield SourceEvent(run, time, "file", file, f"plots/{name}")
 
-        yield from end_of(_RUN, time, None, last, reading, length=f"{count} steps and {len(self._others)} plots")
+        yield from end_of(
+            _RUN, time, None, last, reading, length=f"{count} steps and {len(self._others)} plots", has_ends=False
+        )
 
     def _points(self, reading: Reading) -> Iterator[tuple[Any, str, Any, Any]]:
         """Yield step, name, value and, where it is there, the time in milliseconds."""

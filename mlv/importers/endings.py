@@ -18,6 +18,7 @@ def end_of(
     reading: Reading,
     *,
     length: str,
+    has_ends: bool = True,
     exception: Mapping[str, Any] | None = None,
 ) -> Iterator[Item]:
     """Yield the last events of a run, and its end; without a status, the source does not tell whether it has one.
@@ -32,13 +33,15 @@ def end_of(
         last: Returns the last events, of a run of that name.
         reading: Whether the source is followed: then nothing is yielded before a status is known.
         length: How much of the source there is: tells such a run from one of an earlier import.
+        has_ends: Whether the format records ends at all: then it is said that there is none.
         exception: What ended it.
     """
     if status is not None:
         yield from last(run)
         yield RunEnds(run, time, status, exception)
         return
-    reading.note("a run has no end in its source: it goes on, was killed, or the source does not tell")
+    if has_ends:
+        reading.note("a run has no end in its source: it goes on, or was killed")
     if not reading.options.follows:
         yield RunEnds(run, time, "ended")
         name = f"{run} after {length}"

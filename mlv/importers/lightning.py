@@ -57,4 +57,4 @@ class _Folder:
                 name = path.relative_to(self._folder).as_posix()
                 yield SourceEvent(run, latest, "file", SourceFile(path, path.suffix, is_linked=True), name)
 
-        yield from end_of(_RUN, latest, None, checkpoints, reading, length=f"{count} rows")
+        yield from end_of(_RUN, latest, None, checkpoints, reading, length=f"{count} rows", has_ends=False)

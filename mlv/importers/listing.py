@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from mlv.errors import InvalidArgument
 from mlv.importers.reading import Options
 
 _HIDDEN = (".git", ".mlv", "__pycache__")
@@ -17,10 +19,11 @@ class Listing:
     """The files at and below a source, by folder; a source that is a file has itself alone."""
 
     def __init__(self, source: Path, options: Options | None = None) -> None:
-        """List them.
+        """List them; pipes and devices, of which nothing may ever come, are none.
 
         Raises:
-            OSError: The source is not there, or cannot be read.
+            InvalidArgument: The source is neither a file nor a folder.
+            OSError: It is not there, or cannot be read.
         """
         self.source = source
         self.options = options or Options()
@@ -30,13 +33,14 @@ class Listing:
         self.folders: dict[Path, list[str]] = {}
         """Names of the files of each folder, sorted."""
         if self.is_file:
-            os.stat(source)
+            if not stat.S_ISREG(os.stat(source).st_mode):
+                raise InvalidArgument(f"{source} is neither a file nor a folder: name one", source=str(source))
             self.folders[self.root] = [source.name]
             return
         os.listdir(source)
         for folder, inner, names in os.walk(source):
             inner[:] = sorted(name for name in inner if name not in _HIDDEN)
-            self.folders[Path(folder)] = sorted(names)
+            self.folders[Path(folder)] = sorted(name for name in names if os.path.isfile(os.path.join(folder, name)))
 
     def files(self) -> Iterator[Path]:
         """Yield the files that no format has taken yet."""

@@ -103,7 +103,7 @@ def run_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: R
     for event in events_of(run, columns, rows, created, reading):
         latest = max(latest, event.time)
         yield event
-    yield from end_of(run, latest, None, lambda name: [], reading, length="")
+    yield from end_of(run, latest, None, lambda name: [], reading, length="", has_ends=False)
 
 
 def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: Reading) -> Iterator[SourceEvent]:

@@ -90,7 +90,13 @@ def _items(state: dict[str, Any], created: datetime, reading: Reading) -> Iterat
     best = {key: state[key] for key in ("best_metric", "best_model_checkpoint") if state.get(key) is not None}
     length = f"{len(state['log_history'])} entries"
     yield from end_of(
-        _RUN, time, None, lambda run: [SourceEvent(run, time, "summary", best)] if best else [], reading, length=length
+        _RUN,
+        time,
+        None,
+        lambda run: [SourceEvent(run, time, "summary", best)] if best else [],
+        reading,
+        length=length,
+        has_ends=False,
     )
 
 

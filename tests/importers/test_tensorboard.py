@@ -10,6 +10,7 @@ import pytest
 from conftest import run_command
 
 import mlv
+from importers import wandb_files
 from importers.trees import content, import_all, import_one, points
 
 pytest.importorskip("numpy")
@@ -76,6 +77,30 @@ def test_all_points(tmp_path):
         theirs = [(e.step, e.wall_time, e.value) for e in accumulator.Scalars(tag)]
         assert repr(ours) == repr([(step, round(time, 6), value) for step, time, value in theirs])
     assert verdict(exp.path) == "intact"
+
+
+def test_any_records(tmp_path):
+    """Records of many tags, odd times and odd steps, and those that are all different, come over in their order."""
+    tags = [f"tag{number:03}" for number in range(100)]
+    events = [scalar(step, tag) for step in range(20) for tag in tags]
+    odd = [Event(wall_time=time, step=7, summary=events[0].summary) for time in (-5.0, math.nan, 1e300, 0.0)]
+    unlike = [
+        Event(
+            wall_time=START + step,
+            step=step,
+            summary=Summary(value=[of_plugin("k", "scalars", tensor(None, 1, [], float_val=[step]))]),
+        )
+        for step in range(200)
+    ]
+    folder = write(tmp_path / "exp", [*events, *odd, *unlike, scalar(2**63 - 1)])
+
+    exp, outcome = import_one(folder, tmp_path / "runs")
+
+    told = [(step, data) for step, data in points(exp) if "k" not in data and step not in (7, 2**63 - 1)]
+    assert outcome.is_whole
+    assert sorted(told, key=repr) == sorted(((s, {t: s / 4}) for s in range(20) if s != 7 for t in tags), key=repr)
+    assert [(step, data["k"]) for step, data in points(exp) if "k" in data] == [(step, step) for step in range(200)]
+    assert (exp.summary()["tag000"].count, exp.summary()["loss"].count) == (24, 1)
 
 
 @pytest.mark.parametrize("follows", [True, False])
@@ -255,3 +280,16 @@ def test_files_of_mlv(tmp_path, monkeypatch):
 
     assert f"an output that mlv itself wrote of experiment {exp.id[:8]}" in outcome.error
     assert content(tmp_path / "again") == {}
+
+
+def test_a_mixed_folder(tmp_path):
+    """A folder with runs of several tools is imported whole, each by its own format."""
+    write(tmp_path / "logs/tb", [scalar(1)])
+    wandb_files.write(tmp_path / "logs/wandb/run-1-abc", wandb_files.framed(wandb_files.WHOLE))
+
+    outcomes = import_all(tmp_path / "logs", tmp_path / "runs")
+
+    assert sorted((each.unit.format, each.imported.path.name) for each in outcomes) == [
+        ("tensorboard", "tb"),
+        ("wandb", "first"),
+    ]

@@ -18,6 +18,7 @@ import mlv
 from importers import wandb_files as w
 from importers.protobuf_bytes import field
 from importers.trees import content, import_all, import_one, points
+from mlv.errors import InvalidArgument
 from mlv.importers.wandb import records as r
 
 
@@ -163,6 +164,19 @@ def test_media_that_are_gone(tmp_path):
 
     assert sum(outcome.left.values()) == 2
     assert ([data for _, data in points(exp)], list(exp.events("image"))) == ([{"loss": 1}, {"loss": 2}], [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_pipes(tmp_path, offline):
+    """A pipe in a source, of which nothing may ever come, is no file of it."""
+    os.mkfifo(offline / "run-pipe.wandb")
+    os.mkfifo(offline.parent / "events.out.tfevents.1.pipe")
+
+    _, outcome = import_one(offline.parent, tmp_path / "runs")
+
+    assert outcome.is_whole
+    with pytest.raises(InvalidArgument, match="neither a file nor a folder"):
+        import_all(offline / "run-pipe.wandb", tmp_path / "runs")
 
 
 def test_credentials(tmp_path):

@@ -33,8 +33,6 @@ _START = 1
 """Of a session log: a writer goes on from a step, and what was written from there on is purged."""
 _LEVELS = {10: "debug", 30: "warning", 40: "error", 50: "error"}
 _PEEKED = 8
-_LATEST = 253_402_300_799.0
-"""Seconds of the last moment that a date has."""
 _TEXT_END = "/text_summary"
 _MLV = b"mlv "
 
@@ -210,15 +208,12 @@ class _FileReader:
 
     def _points(self, points: r.Points) -> SourcePoints:
         names = {tag: self._names.get(tag) or self._name(tag) for tag in set(points.tags)}
-        least, greatest = min(points.times), max(points.times)
-        if least < 0 or not greatest < _LATEST:
-            points = points._replace(times=[time if 0 <= time < _LATEST else self.latest.timestamp() for time in points.times])
         self._at(max(points.times))
         times = [round(time * 1e6) for time in points.times]
         return SourcePoints(self._file.name, times, [names[tag] for tag in points.tags], points.steps, points.values)
 
     def _at(self, seconds: float) -> None:
-        self._time = time = moment(seconds) or self.latest
+        self._time = time = (moment(seconds) if 0 <= seconds < r.LATEST else None) or self.latest
         if time > self.latest:
             self.latest = time
 

@@ -23,6 +23,9 @@ _LAST = 1 << 62
 _SHORTEST, _LONGEST, _STEP_BYTES = 25, 512, 8
 """Bytes of a record of a scalar, and of its step; others are read one by one."""
 _MOST_TAGS = 100_000
+_FEW_TAGS = 32
+LATEST = 253_402_300_799.0
+"""Seconds of the last moment that a date has."""
 
 _TYPES = {
     1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 8: "<c8", 9: "<i8", 10: "?", 17: "<u2", 18: "<c16", 19: "<f2",
@@ -121,25 +124,44 @@ class _Scalars:
             steps[goes_on] |= (column[goes_on].astype(numpy.int64) & 0x7F) << (7 * octet)
             behind[goes_on] = 11 + octet
             goes_on = goes_on & (column >= 0x80)
-        is_open = (rows[:, 0] == 0x09) & ~(has_step & goes_on)
+        times = numpy.ascontiguousarray(rows[:, 1:9]).view("<f8")[:, 0]
+        is_open = (rows[:, 0] == 0x09) & ~(has_step & goes_on) & (times >= 0) & (times < LATEST)
         others: list[int] = numpy.flatnonzero(~is_open).tolist()
-        while is_open.any():
-            first = int(numpy.argmax(is_open))
-            position = int(behind[first])
-            head = rows[first, position:-4].tobytes()
-            alike = is_open & (behind == position) & (rows[:, position:-4] == rows[first, position:-4]).all(axis=1)
-            is_open &= ~alike
-            chosen = numpy.flatnonzero(alike)
-            if head not in self._tags and len(self._tags) < _MOST_TAGS:
-                self._tags[head] = _tag_of(rows[first, position:].tobytes())
-            tag = self._tags[head] if head in self._tags else _tag_of(rows[first, position:].tobytes())
+        for chosen in _alike(rows, behind, is_open):
+            tag = self._tag(rows[chosen[0]].tobytes()[behind[chosen[0]] :])
             if tag is None:
                 others += chosen.tolist()
                 continue
             values = numpy.ascontiguousarray(rows[chosen, -4:]).view("<f4")[:, 0].astype(numpy.float64)
-            times = numpy.ascontiguousarray(rows[chosen, 1:9]).view("<f8")[:, 0]
-            columns.append((group.numbers[chosen], times, steps[chosen], [tag] * len(chosen), values))
+            columns.append((group.numbers[chosen], times[chosen], steps[chosen], [tag] * len(chosen), values))
         return others
+
+    def _tag(self, rest: bytes) -> str | None:
+        head = rest[:-4]
+        if head in self._tags:
+            return self._tags[head]
+        tag = _tag_of(rest)
+        if len(self._tags) < _MOST_TAGS:
+            self._tags[head] = tag
+        return tag
+
+
+def _alike(rows: Any, behind: Any, is_open: Any) -> Iterator[Any]:
+    """Yield the numbers of open rows that are equal behind their steps, but for the last four bytes."""
+    numpy = package("numpy", "tensorboard")
+    for _ in range(_FEW_TAGS):
+        if not is_open.any():
+            return
+        first = int(numpy.argmax(is_open))
+        position = int(behind[first])
+        alike = is_open & (behind == position) & (rows[:, position:-4] == rows[first, position:-4]).all(axis=1)
+        is_open = is_open & ~alike
+        yield numpy.flatnonzero(alike)
+    # Each round compares all rows: of many tags, or of records that are all different, each is looked up by itself.
+    by_head: dict[bytes, list[int]] = {}
+    for row in numpy.flatnonzero(is_open).tolist():
+        by_head.setdefault(rows[row, behind[row] : -4].tobytes(), []).append(row)
+    yield from map(numpy.array, by_head.values())
 
 
 def _tag_of(rest: bytes) -> str | None:
