@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,8 +85,11 @@ class Identity:
 
 def identity_of(path: Path) -> Identity | None:
     """Return the identity of the experiment in a folder; None where there is none that can be read."""
+    meta = path / _META
     try:
-        content = (path / _META).read_bytes()
+        if not stat.S_ISREG(meta.lstat().st_mode):  # a pipe may never end, and a link leads anywhere
+            return None
+        content = meta.read_bytes()
         return Identity(path, hashlib.sha256(content).hexdigest(), json.loads(content).get("kind"))
     except (OSError, ValueError, AttributeError):
         return None
