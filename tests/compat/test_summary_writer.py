@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import multiprocessing
@@ -207,6 +208,49 @@ def test_several_hparams(folder, variant):
     assert [read(folder / "board" / run)["scalars", "acc"][0][0] for run in (".", "hparams_2", "mine")] == [4, 4, 0]
 
 
+@pytest.mark.parametrize("name", [".", "./", "x/", "./x", "x//", "x/y", "absolute", "absolute/x"])
+def test_names_of_hparams(folder, name):
+    """However a name leads to a folder, it is the one of the original's run, and what its files held stays."""
+    own = name.replace("absolute", str(folder / "ours"))
+    with ours("X")("ours") as writer:
+        for step in range(3):
+            writer.add_scalar("loss", 1.0, step)
+        for run in ("x", own):
+            writer.add_hparams({"lr": 0.1}, {"acc": 1.0}, name=run)
+            writer.add_scalar("loss", 2.0, 3)
+
+    run = os.path.relpath(own, folder / "ours") if os.path.isabs(own) else os.path.normpath(own)
+    assert runs(folder / "ours") == sorted({".", "x", run})
+    assert read(folder / "ours")["scalars", "loss"] == [(0, 1.0), (1, 1.0), (2, 1.0), (3, 2.0), (3, 2.0)]
+    assert len(read(folder / "ours" / run)["scalars", "acc"]) == (2 if run == "x" else 1)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file", "file/x", "..", "/", "a\0b"])
+def test_a_name_of_hparams_that_cannot_be(folder, name):
+    """A name of which no folder can be made is left out with a warning, and the event file goes on."""
+    with ours("X")("board") as writer:
+        (folder / "board" / "file").touch()
+        with pytest.warns(mlv.MlvWarning, match="add_hparams was left out"):
+            writer.add_hparams({"lr": 0.1}, {"acc": 1.0}, name=name)
+        writer.add_scalar("loss", 1.0, 1)
+
+    assert read(folder / "board")["scalars", "loss"] == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_credentials_in_hparams(folder, variant):
+    """A credential among hyperparameters reaches no file: neither as text nor within the bytes of a summary."""
+    secret = "sk-" + "a1B2" * 10
+    domain = {"hparam_domain_discrete": {"api_key": [secret, "other"]}} if variant == "torch" else {}
+    with pytest.warns(mlv.RedactedWarning), ours(variant)("board") as writer:
+        writer.add_hparams({"api_key": secret, "name": "x"}, {"acc": 1.0}, **domain)
+
+    held = [secret.encode(), *(base64.b64encode(b" " * n + secret.encode())[4:-4] for n in range(3))]
+    contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert [text for text in held if any(text in content for content in contents)] == []
+    assert any(b"<redacted>" in content for content in contents)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_purge_step(folder, variant):
     """A writer that goes back goes on with the experiment, which it rewinds, and TensorBoard forgets the same."""
@@ -323,13 +367,29 @@ def test_calls_never_end_a_run(folder):
             writer.add_hparams(["no"], {})
         with pytest.warns(mlv.MlvWarning, match="add_scalar was left out"):
             writer.add_scalar(["a"], 1.0, 1)
-        with pytest.warns(mlv.MlvWarning):
-            writer.add_scalar("a", object(), 1)
         writer.add_scalar("b", 1.0, 1)
 
     [exp] = mlv.find(folder)
     assert [event.data["level"] for event in exp.events("message")] == ["warning"] * 4
     assert read(folder / "board")["scalars", "b"] == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "value", [None, "high", [1], np.zeros(2), {"b": 1}, object(), 1j], ids=lambda value: type(value).__name__
+)
+def test_a_value_that_is_no_number(folder, variant, value):
+    """A scalar that is no number is left out with a warning, and the others of its call are kept."""
+    with ours(variant)("board") as writer:
+        for options in ({}, {"walltime": 1.0}):
+            with pytest.warns(mlv.MlvWarning, match="add_scalar was left out: TypeError: a value of type .* is no number"):
+                writer.add_scalar("a", value, 1, **options)
+            writer._reporter._warned.clear()
+        with pytest.warns(mlv.MlvWarning, match="'m/a' of add_scalars was left out: TypeError"):
+            writer.add_scalars("m", {"a": value, "b": 1.0}, 1)
+
+    [exp] = mlv.find(folder)
+    assert [event.data for event in exp.events("metrics")] == [{"m/b": 1.0}]
 
 
 def test_a_folder_elsewhere(folder):

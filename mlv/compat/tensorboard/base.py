@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 from mlv import Exp
 from mlv.compat.scalars import number_in
-from mlv.compat.tensorboard.event_files import checked_name
-from mlv.compat.tensorboard.file_writer import FileWriter, whole
+from mlv.compat.tensorboard.file_writer import FileWriter, checked_number, whole
 from mlv.compat.tensorboard.guarding import Reporter
 from mlv.compat.tensorboard.names import FORM, HPARAMS
 
@@ -119,17 +118,27 @@ class Writer:
             writer.log(FORM, {"tag": tag, "form": form})
             if form.get("summary_description"):
                 writer.log.describe(tag, description=form["summary_description"])
-        writer.at(walltime)({tag: number_in(value)}, step=whole(step))
+        writer.at(walltime)({tag: checked_number(value)}, step=whole(step))
 
     def _add_scalars(self, numbers: Mapping[str, Any], step: Any, walltime: Any) -> None:
         """Log numbers that belong together, as one event."""
-        self._get_file_writer().at(walltime)({tag: number_in(value) for tag, value in numbers.items()}, step=whole(step))
+        self._get_file_writer().at(walltime)(self._numbers("add_scalars", numbers), step=whole(step))
+
+    def _numbers(self, call: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values that are numbers; tell of the others."""
+        numbers = {}
+        for tag, value in values.items():
+            try:
+                numbers[tag] = checked_number(value)
+            except TypeError as error:
+                self.report(f"{tag!r} of {call} was left out: TypeError: {error}")
+        return numbers
 
     def _add_hparams(
         self,
         hparams: dict[str, Any],
         metrics: dict[str, Any],
-        summaries: Callable[[], Iterable[Any]],
+        summaries: Callable[[dict[str, Any], Any], Iterable[Any]],
         step: Any,
         *,
         name: Any,
@@ -144,20 +153,23 @@ class Writer:
         Raises:
             TypeError: They are no dicts.
             ValueError: The name leads out of the folder.
+            OSError: The folder cannot be made.
         """
         if type(hparams) is not dict or type(metrics) is not dict:
             raise TypeError("hparam_dict and metric_dict should be dictionary.")
-        made = [b64encode(summary.SerializeToString()).decode() for summary in summaries()]
+        # The log would not find a credential in serialized bytes: the event file gets the texts of the event.
+        blank = {key: "" if isinstance(value, str) else value for key, value in hparams.items()}
+        made = [b64encode(summary.SerializeToString()).decode() for summary in summaries(blank, _blank_domain(domain))]
         plain = {str(key): _plain(number_in(value, texts=False)) for key, value in hparams.items()}
-        numbers = {str(key): number_in(value) for key, value in metrics.items()}
+        numbers = self._numbers("add_hparams", {str(key): value for key, value in metrics.items()})
         if plain not in self._hparams:
             self._hparams.append(plain)
         number = self._hparams.index(plain)
-        folder = checked_name(str(name) if name else f"hparams_{number + 1}" if number else "")
+        writer = self._get_file_writer()
+        folder = writer.folder_below(str(name) if name else f"hparams_{number + 1}" if number else "")
         data = {"hparams": plain, "metrics": {tag_of(tag): value for tag, value in numbers.items()}}
         choices = {"domain": domain} if domain else {}
         place = {"folder": folder, "is_stepped": is_stepped, "summaries": made}
-        writer = self._get_file_writer()
         if number == 0:
             writer.exp.add_params(plain, lenient=True)
             writer.log.summarize(numbers)
@@ -191,6 +203,16 @@ class Writer:
     def _original(self) -> Any:
         """Return the class whose place this one takes."""
         raise NotImplementedError
+
+
+def _blank_domain(domain: Any) -> Any:
+    if not isinstance(domain, dict):
+        return domain
+    return {name: _blank(values) for name, values in domain.items()}
+
+
+def _blank(values: Any) -> Any:
+    return ["" if isinstance(value, str) else value for value in values] if isinstance(values, list) else values
 
 
 def _plain(value: Any) -> Any:

@@ -135,8 +135,9 @@ class EventFiles(Output):
     def _begin_file(self, event: Event, name: str, purge_step: Any) -> None:
         if not name.startswith(PREFIX):
             raise ValueError(name)
+        name = checked_name(name)
         purging = () if purge_step is None else _purging(int(purge_step), event.time.timestamp())
-        file = self._file(checked_name(name), event.time.timestamp())
+        file = self._file(name, event.time.timestamp())
         self._runs[event.run] = self._latest = name
         for record in (*purging, *self._early):
             file.add(record)
@@ -159,7 +160,8 @@ class EventFiles(Output):
         file = self._file(os.path.join(folder, main), time_s)
         time, step = time_field(time_s), whole_step(event.step)
         for summary in summaries:
-            file.add(time + step_field(step or 0 if data.get("is_stepped") else 0) + summary_field(summary))
+            whole = _with_texts(summary, data)
+            file.add(time + step_field(step or 0 if data.get("is_stepped") else 0) + summary_field(whole))
         for tag, value in metrics.items():
             if type(value) in _NUMBERS:
                 own = (0 if folder else self._steps.get(tag, 0)) if step is None else step
@@ -191,14 +193,16 @@ class EventFiles(Output):
 
 
 def checked_name(path: str) -> str:
-    """Return a path that leads to a place in its folder.
+    """Return a path that leads to a place in its folder, the same for every way to write it; empty for the folder itself.
 
     Raises:
         ValueError: It leads elsewhere.
     """
     if os.path.isabs(path) or ".." in Path(path).parts:
         raise ValueError(f"{path!r} does not lead into the folder")
-    return path
+    # Two paths of one file would be two files to write, and the second one would begin with cutting off what is in the first.
+    normal = os.path.normpath(path)
+    return "" if normal == "." else normal
 
 
 def _time_s(at: Mapping[str, Any] | None, time_s: float) -> float:
@@ -234,6 +238,26 @@ def _summaries(event: Event, folder: Path) -> Iterator[bytes]:
     for kind, name, value in shown_values(event, folder):
         value.tag = f"{name}/text_summary" if kind == "text" else name
         yield Summary(value=[value]).SerializeToString()
+
+
+def _with_texts(summary: bytes, data: Mapping[str, Any]) -> bytes:
+    """Return a summary of hyperparameters with the texts of its event, in which no credential is left."""
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    made, hparams, domain = Summary.FromString(summary), data["hparams"], data.get("domain") or {}
+    for value in made.value:
+        content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        for key, own in content.session_start_info.hparams.items():
+            if own.HasField("string_value") and isinstance(hparams.get(key), str):
+                own.string_value = hparams[key]
+        for info in content.experiment.hparam_infos:
+            for own, choice in zip(info.domain_discrete.values, domain.get(info.name, ()), strict=False):
+                if own.HasField("string_value"):
+                    own.string_value = str(choice)
+        value.metadata.plugin_data.content = content.SerializeToString()
+    content_of_all: bytes = made.SerializeToString()
+    return content_of_all
 
 
 def _purging(step: int, time_s: float) -> Iterator[bytes]:

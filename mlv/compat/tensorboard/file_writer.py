@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from mlv import Exp, InvalidArgument, Logger
+from mlv.compat.scalars import number_in
 from mlv.compat.tensorboard import experiments
-from mlv.compat.tensorboard.event_files import PREFIX, EventFiles
+from mlv.compat.tensorboard.event_files import PREFIX, EventFiles, checked_name
 from mlv.compat.tensorboard.guarding import Reporter, guarded
 from mlv.compat.tensorboard.names import FILE, RECORD, SUMMARY, WALLTIME
 from mlv.compat.tensorboard.summaries import log_histogram, log_value
@@ -119,6 +120,19 @@ class FileWriter:
         """Return the logger of values with a time that the script chose; None is the usual one."""
         return self.log if walltime is None else self.log.at(**{WALLTIME: float(walltime)})
 
+    def folder_below(self, path: str) -> str:
+        """Return the folder of another run relative to this one's, with an empty event file: nothing stands in its way later.
+
+        Raises:
+            ValueError: It leads out of the folder.
+            OSError: It cannot be written.
+        """
+        folder = checked_name(os.path.relpath(path, self.folder) if os.path.isabs(path) else path)
+        if folder and self._is_stored():
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.folder / folder / self._file, os.O_WRONLY | os.O_CREAT, 0o666))
+        return folder
+
     def report(self, text: str) -> None:
         """Tell of a call that was left out."""
         self._reporter(text, self.log)
@@ -138,19 +152,24 @@ class FileWriter:
         """Log into an experiment, whose output begins an event file."""
         self.exp, self.log, self._is_closed = exp, exp.log, False
         purging = {} if purge_step is None else {"purge_step": purge_step}
-        self.log(FILE, {"file": self._new_file(exp), **purging})
+        self._file = self._new_file()
+        self.log(FILE, {"file": self._file, **purging})
 
-    def _new_file(self, exp: Exp) -> str:
+    def _new_file(self) -> str:
         """Make an empty file, so that whoever looks for it finds it at once, and no other writer takes its name."""
         for number in count():
             name = f"{PREFIX}{self._file_stem()}{f'.{number}' if number else ''}{self._suffix}"
             try:
-                if exp.path.is_relative_to(self.folder):  # else nothing is stored: MLV_DISABLED is set
+                if self._is_stored():
                     os.close(os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
                 return name
             except FileExistsError:
                 continue
         raise AssertionError("the numbers never end")
+
+    def _is_stored(self) -> bool:
+        """Return whether files are written; not where MLV_DISABLED is set."""
+        return self.exp.path.is_relative_to(self.folder)
 
     def _file_stem(self) -> str:
         return f"{int(time()):010d}.{gethostname()}.{os.getpid()}.{next(_numbers)}"
@@ -172,6 +191,18 @@ class FileWriter:
         from tensorboard.compat.proto import event_pb2
 
         return event_pb2
+
+
+def checked_number(value: Any) -> Any:
+    """Return the number of a scalar, also of one in a text, or in a tensor or array of one element.
+
+    Raises:
+        TypeError: There is none.
+    """
+    number = number_in(value)
+    if not isinstance(number, (int, float)):
+        raise TypeError(f"a value of type {type(number).__name__} is no number")
+    return number
 
 
 def whole(step: Any) -> Any:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlv.compat.scalars import number_in
 from mlv.compat.tensorboard.calls import Calls
-from mlv.compat.tensorboard.file_writer import whole
+from mlv.compat.tensorboard.file_writer import checked_number, whole
 from mlv.compat.tensorboard.guarding import guarded
 from mlv.compat.tensorboard.installing import original
 
@@ -57,22 +56,18 @@ class SummaryWriter(Calls):
         """Add a number; the log keeps all its digits, the event file those of 32 bits."""
         writer = self.file_writer
         # The path of nearly all calls: no more than a call of the logger.
-        if writer is None or walltime is not None or new_style or self._forms:
-            form = {"new_style": True, "double_precision": bool(double_precision)} if new_style else {}
-            self._add_other_scalar(tag, scalar_value, global_step, walltime, form)
-            return
-        if type(scalar_value) is not float and type(scalar_value) is not int:
-            scalar_value = number_in(scalar_value)
-        if type(global_step) is not int:
-            global_step = whole(global_step)
         try:
+            if writer is None or walltime is not None or new_style or self._forms:
+                form = {"new_style": True, "double_precision": bool(double_precision)} if new_style else {}
+                self._add_scalar(tag, scalar_value, global_step, walltime, form)
+                return
+            if type(scalar_value) is not float and type(scalar_value) is not int:
+                scalar_value = checked_number(scalar_value)
+            if type(global_step) is not int:
+                global_step = whole(global_step)
             writer.log({tag: scalar_value}, step=global_step)
-        except TypeError as error:  # of a tag that is no key
-            self.report(f"add_scalar was left out: {error}")
-
-    @guarded
-    def _add_other_scalar(self, tag: Any, value: Any, step: Any, walltime: Any, form: dict[str, Any]) -> None:
-        self._add_scalar(tag, value, step, walltime, form)
+        except Exception as error:  # as `guarded`, without the time of its call
+            self.report(f"add_scalar was left out: {type(error).__name__}: {error}")
 
     @guarded
     def add_hparams(
@@ -85,10 +80,10 @@ class SummaryWriter(Calls):
     ) -> None:
         """Add hyperparameters and their metrics, to the run itself; a `run_name` puts them into a run in a folder below."""
 
-        def summaries() -> Any:
+        def summaries(hparam_dict: dict[str, Any], domain: Any) -> Any:
             from torch.utils.tensorboard.summary import hparams
 
-            return hparams(hparam_dict, metric_dict, hparam_domain_discrete)
+            return hparams(hparam_dict, metric_dict, domain)
 
         self._add_hparams(hparam_dict, metric_dict, summaries, global_step, name=run_name, domain=hparam_domain_discrete)
 

@@ -13,10 +13,9 @@ from socket import gethostname
 from time import time
 from typing import Any
 
-from mlv.compat.scalars import number_in
 from mlv.compat.tensorboard.calls import Calls
 from mlv.compat.tensorboard.file_writer import FileWriter as FileWriterOfTorch
-from mlv.compat.tensorboard.file_writer import whole
+from mlv.compat.tensorboard.file_writer import checked_number, whole
 from mlv.compat.tensorboard.guarding import guarded
 from mlv.compat.tensorboard.installing import original
 from mlv.compat.tensorboard.names import WALLTIME
@@ -106,6 +105,9 @@ class _Silence(FileWriter):
         self._logdir, self._defaults, self._reporter = str(log_dir), (None, None), nothing
         self.exp, self.log, self.folder = nothing, nothing, Path(self._logdir)
 
+    def _is_stored(self) -> bool:
+        return False
+
     def at(self, walltime: float | None) -> Any:
         """Return a logger that keeps nothing."""
         return self.log
@@ -174,27 +176,26 @@ class SummaryWriter(Calls):
         """Add a number; the log keeps all its digits, the event file those of 32 bits."""
         writer = self.file_writer
         # The path of nearly all calls: little more than a call of the logger.
-        if (
-            writer is None
-            or walltime is not None
-            or display_name
-            or summary_description
-            or self._forms
-            or self._has_comet
-            or writer.has_defaults
-        ):
-            self._add_other_scalar(tag, scalar_value, global_step, walltime, display_name, summary_description)
-            return
-        if type(scalar_value) is not float and type(scalar_value) is not int:
-            scalar_value = number_in(scalar_value)
-        if type(global_step) is not int:
-            global_step = whole(global_step)
         try:
+            if (
+                writer is None
+                or walltime is not None
+                or display_name
+                or summary_description
+                or self._forms
+                or self._has_comet
+                or writer.has_defaults
+            ):
+                self._add_other_scalar(tag, scalar_value, global_step, walltime, display_name, summary_description)
+                return
+            if type(scalar_value) is not float and type(scalar_value) is not int:
+                scalar_value = checked_number(scalar_value)
+            if type(global_step) is not int:
+                global_step = whole(global_step)
             writer.log({clean_tag(tag): scalar_value}, step=global_step)
-        except TypeError as error:  # of a tag that is no text
-            self.report(f"add_scalar was left out: {error}")
+        except Exception as error:  # as `guarded`, without the time of its call
+            self.report(f"add_scalar was left out: {type(error).__name__}: {error}")
 
-    @guarded
     def _add_other_scalar(self, tag: Any, value: Any, step: Any, walltime: Any, name: str, description: str) -> None:
         form = {"display_name": name, "summary_description": description} if name or description else {}
         own_step, own_walltime = self._get_file_writer().defaults(step, walltime)
@@ -242,7 +243,7 @@ class SummaryWriter(Calls):
     ) -> None:
         """Add hyperparameters and their metrics, to the run itself; a `name` puts them into a run in a folder below."""
 
-        def summaries() -> Any:
+        def summaries(hparam_dict: dict[str, Any], _domain: Any) -> Any:
             from tensorboardX.summary import hparams
 
             return hparams(hparam_dict, metric_dict)
