@@ -31,6 +31,19 @@ def reopened(path: Path, size: int) -> BinaryIO:
     return file
 
 
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of an output's file by the name in its position file, which may come from anywhere.
+
+    Raises:
+        CannotResume: It leads out of the output's folder.
+    """
+    top, real = os.path.realpath(folder), os.path.realpath((folder / name).parent)
+    is_below = real == top or real.startswith(os.path.join(top, ""))
+    if os.path.isabs(name) or ".." in Path(name).parts or not is_below:
+        raise CannotResume(f"{name!r} leads out of {folder}", path=str(folder))
+    return folder / name
+
+
 def check_in_place(fd: int, path: Path) -> None:
     """See that a file which is open still is the one of its name.
 

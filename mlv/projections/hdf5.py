@@ -13,6 +13,7 @@ from mlv.encoding import text_only
 from mlv.errors import CannotResume
 from mlv.events import Event
 from mlv.projections import h5files
+from mlv.projections.appending import inside
 from mlv.projections.batch import LineBatch
 from mlv.projections.columns import Column, Columns
 from mlv.projections.output import Output
@@ -86,7 +87,7 @@ class HDF5(Output):
             return
         self._exp = resume["exp"]
         for name, commit in resume["commits"].items():
-            h5files.check_h5(place / name, commit)
+            h5files.check_h5(inside(place, name), commit)
             self._commits[name] = commit
         for name, rows in resume["series"].items():
             self._series[name] = {(stream, series): H5Series(path, count) for stream, series, path, count in rows}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlv.errors import CannotResume
-from mlv.projections.appending import set_aside
+from mlv.projections.appending import inside, set_aside
 from mlv.projections.output import Output
 from mlv.projections.steps import Point, PointCounter
 from mlv.protocols import Batch
@@ -66,6 +66,8 @@ class TablesOutput(Output, ABC):
         self._foreign = set(os.listdir(place) if resume is None else resume["foreign"])
         try:
             for file, state in (resume["streams"] if resume else {}).items():
+                for name in self.names_of(file):
+                    inside(place, name)
                 self._streams[file] = self.tables_of(file, state)
         except CannotResume:
             self.close()
@@ -96,6 +98,7 @@ class TablesOutput(Output, ABC):
         """Remove the files."""
         for file in resume["streams"]:
             for name in self.names_of(file):
-                shutil.rmtree(place / name, ignore_errors=True)
+                path = inside(place, name)
+                shutil.rmtree(path, ignore_errors=True)
                 with suppress(FileNotFoundError):
-                    (place / name).unlink()
+                    path.unlink()

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
+from mlv.projections.appending import inside
 from mlv.projections.batch import LineBatch
 from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
@@ -91,6 +92,8 @@ class TensorBoard(Output):
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
         self.going_back = {}
+        for stream in state["series"]:
+            inside(place, stream)
         self._files: dict[str, EventFile] = reopened(place, state["files"])
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})

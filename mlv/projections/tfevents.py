@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlv.errors import CannotResume
-from mlv.projections.appending import check_in_place
+from mlv.projections.appending import check_in_place, inside
 from mlv.projections.tfrecords import framed
 from mlv.store import opening
 from mlv.store.files import move_new
@@ -93,17 +93,27 @@ def reopened(folder: Path, sizes: Mapping[str, int]) -> dict[str, EventFile]:
     """Return files by their paths in a folder, each cut back to its size: all of them, or none is open.
 
     Raises:
-        CannotResume: One is gone, or shorter.
+        CannotResume: One is gone, or shorter, or outside of the folder.
     """
     files: dict[str, EventFile] = {}
     try:
         for path, size in sizes.items():
-            files[path] = EventFile(folder / path, size)
+            files[path] = EventFile(inside(folder, path), size)
     except BaseException:
         for file in files.values():
             file.close()
         raise
     return files
+
+
+def removed(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Remove files by their paths in a folder.
+
+    Raises:
+        CannotResume: One is outside of the folder.
+    """
+    for path in sizes:
+        inside(folder, path).unlink(missing_ok=True)
 
 
 def first_record(time_s: float, exp_id: str) -> bytes:

@@ -578,6 +578,23 @@ def test_children(folder, ring, method):
     assert len(list((folder / "board").glob("events*"))) == 1
 
 
+@pytest.mark.parametrize("change", [{}, {"made_by": "other options"}], ids=["goes on", "built again"])
+def test_position_that_leads_out(folder, change):
+    """A file outside of log_dir that the position file names, as one from elsewhere may, stays untouched."""
+    with ours("X")("board") as writer:
+        writer.add_scalar("a", 1.0, 1)
+    (folder / "outside").write_bytes(b"x" * 100)
+    [path] = (folder / "board").rglob("summary-writer.json")
+    position = {**json.loads(path.read_text()), **change}
+    position["resume"]["files"] = {"../outside": 5, **position["resume"]["files"]}
+    path.write_text(json.dumps(position))
+    with ours("X")("board", purge_step=2) as writer:
+        writer.add_scalar("a", 2.0, 2)
+
+    assert (folder / "outside").read_bytes() == b"x" * 100
+    assert read(folder / "board")["scalars", "a"] == [(1, 1.0), (2, 2.0)]
+
+
 def test_built_again(folder):
     """The event files are built again from the log, in place of those that are there."""
     with ours("X")("board") as writer:

@@ -65,6 +65,15 @@ DAMAGES = (
 """What a position file may say after somebody else wrote it."""
 
 
+def leading_out(resume: Any, way: str) -> Any:
+    """The state of an output with all names of its files and streams behind a way elsewhere."""
+    named = ("commits", "files", "series", "streams")
+    return {
+        key: {way + name: entry for name, entry in value.items()} if key in named and isinstance(value, dict) else value
+        for key, value in resume.items()
+    }
+
+
 class ProjectionContract:
     """Inherit, and give the class of the output and `points`, which reads back what it wrote."""
 
@@ -312,6 +321,25 @@ class ProjectionContract:
         assert read(path).has_all_of({"log": (exp.path / "log.jsonl").stat().st_size})
         assert is_up_to_date(exp.path, output)
         assert self.points(folder, "x") == [(step, step) for step in range(6)]
+
+    @pytest.mark.parametrize("change", [{}, {"made_by": "other options"}], ids=["goes on", "built again"])
+    def test_position_that_leads_out(self, exp, change):
+        """Files outside of its folder that a position file names, as one from elsewhere may, stay untouched."""
+        write(exp.path, *FIRST)
+        output = self.kind()
+        folder = replay(exp, output)
+        outside = shutil.copytree(folder, exp.path / "outside", ignore=shutil.ignore_patterns(".*"))
+        before, path = self.contents(outside), folder / layout.position_name(output.name)
+        position = {**orjson.loads(path.read_bytes()), **change}
+        path.write_bytes(orjson.dumps({**position, "resume": leading_out(position["resume"], "../outside/")}))
+        add(exp.path, metric("r1", 7, 6, x=6))
+
+        assert self.points(replay(exp, output), "x") == [(step, step) for step in range(7)]
+        assert self.contents(outside) == before
+
+    def contents(self, folder: Path) -> dict[str, bytes]:
+        """The files of an output by their paths."""
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     def visible(self, folder: Path) -> list[Path]:
         """The files of an output, but for mlv's own notes."""

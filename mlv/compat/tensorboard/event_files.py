@@ -16,7 +16,7 @@ from mlv.projections import Output, open_attached
 from mlv.projections.points import points_and_events, whole_step
 from mlv.projections.scalar_records import packed_value, scalar_head, step_field, summary_field, time_field
 from mlv.projections.summaries import shown_values
-from mlv.projections.tfevents import EventFile, reopened
+from mlv.projections.tfevents import EventFile, removed, reopened
 
 _SHOWN = ("audio", "image", "text", "video")
 """Types of events from which a summary is made; any other summary is logged as such."""
@@ -86,8 +86,7 @@ class EventFiles(Output):
 
     def discard(self, place: Path, resume: Any) -> None:
         """Remove the files, as they are written again."""
-        for path in resume["files"]:
-            (place / path).unlink(missing_ok=True)
+        removed(place, resume["files"])
 
     def _write_points(self, points: Any) -> None:
         add = self._adding(points.run)
