@@ -223,6 +223,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         else:
             session = session_for(folder, meta.id, captures=captures, outputs=run_outputs, wishes=wishes)
             redactor = session.redact_also(redactor)
+        session.is_apart = given_ranks == "apart"
         components = ExpComponents(folder, meta, session, redactor, edited=edited)
         exp = cls.of_components(components)
         if rewind_to is not None:

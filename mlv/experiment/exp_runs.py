@@ -70,7 +70,7 @@ class Running:
         folder = self._folder
         components = ExpComponents(folder, self._meta, self._session, self._redactor, edited=self._edited)
         description = f"rewind of {folder.name!r} to step {step!r}"
-        is_apart = this_launch_rank().rank != self._session.rank
+        is_apart = self._session.is_apart or this_launch_rank().rank != self._session.rank
         together(
             folder.parent,
             description,

@@ -63,6 +63,8 @@ class Session:
     """Whether nothing is stored."""
     is_silent = False
     """Whether nothing is written: as on a rank other than the main one."""
+    is_apart = False
+    """Whether the experiment is that of this process alone, whatever launched it."""
 
     def __init__(
         self,

@@ -82,7 +82,9 @@ def together(
     launch_rank = this_launch_rank(ranks)
     with translated_os_errors(description, exact or savedir):
         if launch_rank.variable is None or settings.DISABLED.get():
-            return make()  # without storing anything there is no need to meet
+            components = make()  # without storing anything there is no need to meet
+            components.session.is_apart = ranks == "apart"
+            return components
         if launch_rank.is_main:
             return _make_and_announce(Meeting(launch_rank, savedir, description), make)
         if launch_rank.key is None and exact is not None:

@@ -348,19 +348,22 @@ class TestTasks:
         assert self.are_apart(done)
         assert all("MlvWarning" not in errors for _, errors in done)
 
-    def test_apart_for_one(self, tmp_path, monkeypatch):
-        """An experiment may be that of each process alone, whatever the ranks do: nobody waits, also to go on or to rewind."""
-        for name, value in LAUNCHERS["torch"](1).items():
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_apart_for_one(self, tmp_path, monkeypatch, rank):
+        """An experiment may be that of each process alone, whatever the ranks do: nobody waits, or tells others of it."""
+        for name, value in LAUNCHERS["torch"](rank).items():
             monkeypatch.setenv(name, str(value))
 
         with Exp(tmp_path, "a", capture=(), ranks="apart") as exp:
             for step in range(3):
                 exp.log({"loss": step}, step=step)
+            exp.rewind(1)
         with Exp.open(exp.path, capture=(), ranks="apart", rewind_to=1) as again:
             again.log({"loss": 5}, step=2)
 
         assert exp.rank == again.rank == 0
         assert [(event.step, event.data["loss"]) for event in again.events("metrics")] == [(0, 0), (1, 1), (2, 2), (2, 5)]
+        assert not (tmp_path / ".mlv" / "launches").exists()
 
     def test_children(self, together):
         """W6: what children of an independent task log into its experiment is stored; ranks launched by it are ranks."""
