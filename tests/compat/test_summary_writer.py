@@ -500,6 +500,10 @@ def test_install_before_the_import(python):
         import sys
         import mlv.compat.tensorboard as board
         from mlv.compat.tensorboardX import SummaryWriter
+        class Old:  # from before Python 3.4: the import system passes it over
+            def find_module(self, fullname, path=None): ...
+
+        sys.meta_path.insert(0, Old())
         board.install()
         assert not {"torch", "tensorboard", "tensorboardX"} & {*sys.modules}, sys.modules
         import warnings

@@ -84,7 +84,8 @@ class _Finder(MetaPathFinder):
         if fullname not in _OURS:
             return None
         for finder in sys.meta_path:
-            if finder is not self and (spec := finder.find_spec(fullname, path, target)) is not None:
+            find = getattr(finder, "find_spec", None)  # some are older than it, and the import system passes them over
+            if finder is not self and find is not None and (spec := find(fullname, path, target)) is not None:
                 if spec.loader is not None:
                     spec.loader = _Loader(spec.loader)
                 return spec
