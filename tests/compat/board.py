@@ -21,18 +21,10 @@ def read(folder: Path) -> Contents:
         **{("images", tag): [{**vars(e), "wall_time": 0} for e in board.Images(tag)] for tag in tags["images"]},
         **{("audio", tag): [{**vars(e), "wall_time": 0} for e in board.Audio(tag)] for tag in tags["audio"]},
         **{("tensors", tag): [(e.step, e.tensor_proto) for e in board.Tensors(tag)] for tag in tags["tensors"]},
-        **{("metadata", tag): _metadata(metadata) for tag, metadata in board.summary_metadata.items()},
+        **{("metadata", tag): metadata for tag, metadata in board.summary_metadata.items()},
         **{("run_metadata", tag): board.RunMetadata(tag) for tag in tags["run_metadata"]},
     }
     return {**contents, ("graph", ""): board.Graph()} if tags["graph"] else contents
-
-
-def _metadata(metadata: Any) -> Any:
-    """Metadata of a tag; of hyperparameters what their bytes say, in which the order of a map counts for nothing."""
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-
-    plugin = metadata.plugin_data
-    return HParamsPluginData.FromString(plugin.content) if plugin.plugin_name == "hparams" else metadata
 
 
 def times(folder: Path, tag: str) -> list[float]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from struct import pack
 from time import time
 from typing import Any
 
@@ -240,15 +241,19 @@ def test_a_name_of_hparams_that_cannot_be(folder, name):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_credentials_in_hparams(folder, variant):
     """A credential among hyperparameters reaches no file: neither as text nor within the bytes of a summary."""
-    secret = "sk-" + "a1B2" * 10
+    secret, number = "sk-" + "a1B2" * 10, 8142765093
     domain = {"hparam_domain_discrete": {"api_key": [secret, "other"]}} if variant == "torch" else {}
     with pytest.warns(mlv.RedactedWarning), ours(variant)("board") as writer:
-        writer.add_hparams({"api_key": secret, "name": "x"}, {"acc": 1.0}, **domain)
+        writer.add_hparams({"api_key": secret, "password": number, "name": "x", secret: 1}, {"acc": 1.0}, **domain)
 
-    held = [secret.encode(), *(base64.b64encode(b" " * n + secret.encode())[4:-4] for n in range(3))]
+    [exp] = mlv.find(folder)
     contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
-    assert [text for text in held if any(text in content for content in contents)] == []
-    assert any(b"<redacted>" in content for content in contents)
+    contents += [base64.b64decode(text) for event in exp.events("event", name="hparams") for text in event.data["summaries"]]
+    credentials = (secret.encode(), str(number).encode(), pack("<d", number))
+    assert [text for text in credentials if any(text in content for content in contents)] == []
+    metadata = read(folder / "board")["metadata", "_hparams_/session_start_info"].plugin_data.content
+    assert b"<redacted>" in metadata
+    assert b"name" in metadata
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

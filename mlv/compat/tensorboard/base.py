@@ -157,17 +157,25 @@ class Writer:
         """
         if type(hparams) is not dict or type(metrics) is not dict:
             raise TypeError("hparam_dict and metric_dict should be dictionary.")
-        # The log would not find a credential in serialized bytes: the event file gets the texts of the event.
-        blank = {key: "" if isinstance(value, str) else value for key, value in hparams.items()}
-        made = [b64encode(summary.SerializeToString()).decode() for summary in summaries(blank, _blank_domain(domain))]
+        writer = self._get_file_writer()
         plain = {str(key): _plain(number_in(value, texts=False)) for key, value in hparams.items()}
+        # Before they are serialized: the log would not find a credential in such bytes.
+        shown = writer.without_credentials(plain)
+        safe = {
+            key: value if after is before or after == before else after
+            for value, before, (key, after) in zip(hparams.values(), plain.values(), shown.items(), strict=True)
+        }
+        if isinstance(domain, dict):
+            domain = {
+                key: values for key, values in domain.items() if writer.without_credentials({key: values}) == {key: values}
+            }
+        made = [b64encode(summary.SerializeToString()).decode() for summary in summaries(safe, domain)]
         numbers = self._numbers("add_hparams", {str(key): value for key, value in metrics.items()})
         if plain not in self._hparams:
             self._hparams.append(plain)
         number = self._hparams.index(plain)
-        writer = self._get_file_writer()
         folder = writer.folder_below(str(name) if name else f"hparams_{number + 1}" if number else "")
-        data = {"hparams": plain, "metrics": {tag_of(tag): value for tag, value in numbers.items()}}
+        data = {"hparams": shown, "metrics": {tag_of(tag): value for tag, value in numbers.items()}}
         choices = {"domain": domain} if domain else {}
         place = {"folder": folder, "is_stepped": is_stepped, "summaries": made}
         if number == 0:
@@ -203,16 +211,6 @@ class Writer:
     def _original(self) -> Any:
         """Return the class whose place this one takes."""
         raise NotImplementedError
-
-
-def _blank_domain(domain: Any) -> Any:
-    if not isinstance(domain, dict):
-        return domain
-    return {name: _blank(values) for name, values in domain.items()}
-
-
-def _blank(values: Any) -> Any:
-    return ["" if isinstance(value, str) else value for value in values] if isinstance(values, list) else values
 
 
 def _plain(value: Any) -> Any:

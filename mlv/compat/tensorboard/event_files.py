@@ -159,8 +159,7 @@ class EventFiles(Output):
         file = self._file(os.path.join(folder, main), time_s)
         time, step = time_field(time_s), whole_step(event.step)
         for summary in summaries:
-            whole = _with_texts(summary, data)
-            file.add(time + step_field(step or 0 if data.get("is_stepped") else 0) + summary_field(whole))
+            file.add(time + step_field(step or 0 if data.get("is_stepped") else 0) + summary_field(summary))
         for tag, value in metrics.items():
             if type(value) in _NUMBERS:
                 own = (0 if folder else self._steps.get(tag, 0)) if step is None else step
@@ -237,26 +236,6 @@ def _summaries(event: Event, folder: Path) -> Iterator[bytes]:
     for kind, name, value in shown_values(event, folder):
         value.tag = f"{name}/text_summary" if kind == "text" else name
         yield Summary(value=[value]).SerializeToString()
-
-
-def _with_texts(summary: bytes, data: Mapping[str, Any]) -> bytes:
-    """Return a summary of hyperparameters with the texts of its event, in which no credential is left."""
-    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
-    from tensorboardX.proto.summary_pb2 import Summary
-
-    made, hparams, domain = Summary.FromString(summary), data["hparams"], data.get("domain") or {}
-    for value in made.value:
-        content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
-        for key, own in content.session_start_info.hparams.items():
-            if own.HasField("string_value") and isinstance(hparams.get(key), str):
-                own.string_value = hparams[key]
-        for info in content.experiment.hparam_infos:
-            for own, choice in zip(info.domain_discrete.values, domain.get(info.name, ()), strict=False):
-                if own.HasField("string_value"):
-                    own.string_value = str(choice)
-        value.metadata.plugin_data.content = content.SerializeToString()
-    content_of_all: bytes = made.SerializeToString()
-    return content_of_all
 
 
 def _purging(step: int, time_s: float) -> Iterator[bytes]:

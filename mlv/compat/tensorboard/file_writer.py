@@ -133,6 +133,11 @@ class FileWriter:
             os.close(os.open(self.folder / folder / self._file, os.O_WRONLY | os.O_CREAT, 0o666))
         return folder
 
+    def without_credentials(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return params as the experiment stores them."""
+        redacted: dict[str, Any] = self.exp._redactor.params(params)
+        return redacted
+
     def report(self, text: str) -> None:
         """Tell of a call that was left out."""
         self._reporter(text, self.log)

@@ -105,6 +105,10 @@ class _Silence(FileWriter):
         self._logdir, self._defaults, self._reporter = str(log_dir), (None, None), nothing
         self.exp, self.log, self.folder = nothing, nothing, Path(self._logdir)
 
+    def without_credentials(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the params: nothing is stored."""
+        return params
+
     def _is_stored(self) -> bool:
         return False
 
