@@ -213,7 +213,8 @@ def test_several_hparams(folder, variant):
 def test_names_of_hparams(folder, name):
     """However a name leads to a folder, it is the one of the original's run, and what its files held stays."""
     own = name.replace("absolute", str(folder / "ours"))
-    with ours("X")("ours") as writer:
+    (folder / "link").symlink_to(folder)
+    with ours("X")(folder / "link" / "ours") as writer:
         for step in range(3):
             writer.add_scalar("loss", 1.0, step)
         for run in ("x", own):

@@ -127,7 +127,9 @@ class FileWriter:
             ValueError: It leads out of the folder.
             OSError: It cannot be written.
         """
-        folder = checked_name(os.path.relpath(path, self.folder) if os.path.isabs(path) else path)
+        # Scripts join the real path of their own folder and log_dir, so that the run is that of log_dir itself.
+        is_absolute = os.path.isabs(path)
+        folder = checked_name(os.path.relpath(os.path.realpath(path), os.path.realpath(self.folder)) if is_absolute else path)
         if folder and self._is_stored():
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.folder / folder / self._file, os.O_WRONLY | os.O_CREAT, 0o666))

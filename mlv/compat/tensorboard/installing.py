@@ -84,8 +84,9 @@ class _Finder(MetaPathFinder):
         if fullname not in _OURS:
             return None
         for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)  # some are older than it, and the import system passes them over
-            if finder is not self and find is not None and (spec := find(fullname, path, target)) is not None:
+            if finder is self or not hasattr(finder, "find_spec"):  # the import system passes over those that lack it
+                continue
+            if (spec := finder.find_spec(fullname, path, target)) is not None:
                 if spec.loader is not None:
                     spec.loader = _Loader(spec.loader)
                 return spec
