@@ -75,6 +75,7 @@ def _located(content: bytes, octets: Any) -> tuple[Any, Any, int, int]:
     starts: list[int] = []
     sizes: list[int] = []
     position, checked, damaged, limit = 0, 0, 0, len(content) - _HEADER
+    right: Any = None
     while True:
         while position <= limit:
             (size,) = _LENGTH.unpack_from(content, position)
@@ -92,7 +93,11 @@ def _located(content: bytes, octets: Any) -> tuple[Any, Any, int, int]:
         checked += int(wrong[0])
         position = starts[checked] + 1
         del starts[checked:], sizes[checked:]
-        position += _next_header(octets[position:])
+        if right is None:  # once, as a file that was sent as text is damaged at every few records
+            right = position + _right_headers(octets[position:])
+        following = int(numpy.searchsorted(right, position))
+        # Without another one, the last bytes may begin it.
+        position = int(right[following]) if following < len(right) else max(position, limit + 1)
         damaged += 1
     if starts and starts[-1] + _AROUND + sizes[-1] > len(content):
         position = starts.pop()
@@ -100,16 +105,14 @@ def _located(content: bytes, octets: Any) -> tuple[Any, Any, int, int]:
     return numpy.array(starts, numpy.int64), numpy.array(sizes, numpy.int64), position, damaged
 
 
-def _next_header(octets: Any) -> int:
-    """Return the position of the first length with the right checksum; without one, that of bytes that may begin it."""
+def _right_headers(octets: Any) -> Any:
+    """Return the positions of all lengths with the right checksum, in ascending order."""
     import numpy
 
-    count = len(octets) - _HEADER + 1
-    if count <= 0:
-        return 0
+    if len(octets) < _HEADER:
+        return numpy.array([], numpy.int64)
     windows = numpy.lib.stride_tricks.sliding_window_view(octets, _HEADER)
-    positions = numpy.flatnonzero(_masked_sums(windows[:, :8]) == _little_endian(windows[:, 8:]))
-    return int(positions[0]) if len(positions) else count
+    return numpy.flatnonzero(_masked_sums(windows[:, :8]) == _little_endian(windows[:, 8:]))
 
 
 def _masked_sums(rows: Any) -> Any:

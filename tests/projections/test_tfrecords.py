@@ -84,6 +84,19 @@ def test_records_are_read_as_they_were_written(records, drawn):
         assert read[lost:] == records[lost + 1 :]
 
 
+def test_many_damages_cost_no_more_than_one():
+    """A file that is damaged at every second record is read to its end, in a time that grows as its size does."""
+    payloads = [bytes([number % 251]) * (30 + number % 7) for number in range(20_000)]
+    content, position = bytearray(framed(payloads)), 0
+    for number, payload in enumerate(payloads):
+        content[position] ^= number % 2  # of the length
+        position += len(payload) + 16
+    whole = unframed(bytes(content))
+
+    assert (whole.damaged, whole.end) == (10_000, len(content) - 11)
+    assert sum(len(group.numbers) for group in whole.groups) == 10_000
+
+
 @given(st.floats(1, 2**40), st.integers(-(2**63), 2**63 - 1), st.text(max_size=300), st.floats(width=32, allow_nan=False))
 def test_scalar_is_that_of_protobuf(time_s, step, tag, value):
     """A scalar's record, put together by hand, is what protobuf makes of it."""
