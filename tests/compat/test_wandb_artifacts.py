@@ -271,3 +271,11 @@ def test_disabled():
 
     assert logged("1", run=run).wait().name == "model"
     assert not Path("runs").exists()
+
+
+def test_mlv_disabled(monkeypatch):
+    """Where mlv stores nothing, logging an artifact gives a version all the same, and writes nothing."""
+    monkeypatch.setenv("MLV_DISABLED", "1")
+
+    assert logged("1").version == "v0"
+    assert not Path("runs").exists()

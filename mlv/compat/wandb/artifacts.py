@@ -338,8 +338,11 @@ class Artifact:
             number = versions.taken_version(project, self._name)
             for name, source in self._sources.items():
                 if isinstance(source, Path):
-                    target = exp.attach(source, f"artifacts/{self._name}/v{number}/{name}")  # maybe under a name that can be
-                    files[name]["path"] = target.relative_to(exp.path).as_posix()
+                    path = f"artifacts/{self._name}/v{number}/{name}"
+                    target = exp.attach(source, path)
+                    # The name may be another one that can be; where mlv is disabled, it is the source.
+                    is_stored = target.is_relative_to(exp.path)
+                    files[name]["path"] = target.relative_to(exp.path).as_posix() if is_stored else f"files/{path}"
             entry = {
                 "name": self._name, "type": self._type, "aliases": list(dict.fromkeys(aliases)), "digest": digest,
                 "description": self.description, "metadata": plain_or_text(self.metadata), "run": run_id, "exp": exp.id,
@@ -371,7 +374,7 @@ class Artifact:
 
     def _become(self, project: Path, number: int, entry: dict[str, Any]) -> None:
         self._project, self._number, self._entry, self._sources = project, number, entry, {}
-        self.aliases, self.metadata, self.description = list(entry["aliases"]), entry["metadata"], entry["description"]
+        self.aliases, self.metadata, self.description = list(entry["aliases"]), entry["metadata"], entry.get("description")
 
     def _add(self, name: str, source: Path | str) -> None:
         if self._number is not None:

@@ -85,7 +85,7 @@ def _without_credentials(entry: Mapping[str, Any]) -> dict[str, Any]:
         name: {**facts, "ref": redactor.url(facts["ref"], f"files.{name}")} if "ref" in facts else facts
         for name, facts in entry["files"].items()
     }
-    text = entry["description"]
+    text = entry.get("description")
     clean = {
         **entry,
         "metadata": redactor.params(entry["metadata"], "metadata"),
@@ -99,7 +99,8 @@ def _without_credentials(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_entry(entry: Any) -> bool:
     """Return whether this describes a version, whose files lie in one experiment of the project."""
-    kinds = {"type": str, "aliases": list, "digest": str, "metadata": dict, "exp": str, "experiment": str, "files": dict}
+    kinds = {"aliases": list, "metadata": dict, "files": dict}
+    kinds |= dict.fromkeys(("type", "digest", "exp", "experiment", "created"), str)
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in kinds.items()):
         return False
     folder = entry["experiment"]
@@ -107,7 +108,9 @@ def _is_entry(entry: Any) -> bool:
         _is_below(folder)
         and len(Path(folder).parts) == 1
         and all(
-            isinstance(facts, dict) and _is_below(name) and ("ref" in facts or _is_below(str(facts.get("path", ""))))
+            isinstance(facts, dict)
+            and _is_below(name)
+            and (isinstance(facts.get("ref"), str) or _is_below(str(facts.get("path", ""))))
             for name, facts in entry["files"].items()
         )
     )
