@@ -718,7 +718,7 @@ def test_changes_of_a_run():
     """Name, tags and notes that a script sets afterwards are in the log."""
     run = wandb.init(project="p", tags=["a"])
     run.name, run.notes = "better", "text"
-    run.tags += ("b",)
+    run.tags += ("b", " ", "")
     run.mark_preempting()
     run.write_logs("line\n")
     run.finish()

@@ -22,7 +22,7 @@ from mlv.compat.wandb.config import Config, ConfigStatic
 from mlv.compat.wandb.errors import Error, UsageError
 from mlv.compat.wandb.metrics import Definitions, Metric
 from mlv.compat.wandb.rows import store_media, taken_apart
-from mlv.compat.wandb.settings import Settings
+from mlv.compat.wandb.settings import Settings, tags_of
 from mlv.compat.wandb.summary import Summary
 from mlv.compat.wandb.terminal import termwarn
 from mlv.compat.wandb.values import are_equal
@@ -122,7 +122,7 @@ class Run:
 
     @tags.setter
     def tags(self, tags: Sequence[str]) -> None:
-        before, self._tags = self._tags, tuple(str(tag) for tag in ([tags] if isinstance(tags, str) else tags))
+        before, self._tags = self._tags, tags_of([tags] if isinstance(tags, str) else tags)
         new = [tag for tag in self._tags if tag not in before]
         if new and self._exp is not None:
             self._exp.add_tags(*new)
