@@ -35,11 +35,11 @@ PUBLIC = {"mlv", "mlv.errors", "mlv.hdf", "mlv.projections"}
 
 OF_OUTPUTS = {f"mlv.projections.{name}" for name in ("h5files", "points", "scalar_records", "summaries", "tfevents")}
 
-BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | OF_OUTPUTS | {"mlv.settings"}}
+BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | OF_OUTPUTS | {"mlv.capture.redaction", "mlv.settings"}}
 """What those may import that are written against the public names: any library could do what they do.
 
 Outputs of a drop-in module are made of what the outputs of `mlv` are made of; its experiments lie in folders below the one that
-the settings name.
+the settings name, and no file that it writes itself holds a credential.
 """
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -36,6 +36,7 @@ _TELLING_PAIR = (
     r"""\\?["']?\]?[ \t]{0,8}[:=,]"""
 )
 _LONGEST_NAME = 120  # a text without a break would be searched anew from each sign
+_LONGEST_CALL = 200
 _IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 # The name is taken whole or not at all (a group in a lookahead is never reconsidered), so that long runs stay linear.
@@ -136,6 +137,8 @@ def _gives_secret_away(pair: re.Match[str], text: str, kind: TextKind) -> bool:
         return False
     if kind is TextKind.LOOSE:
         return is_credential(name, value)
+    if name == "key" and _is_in_login(pair, text):
+        return not is_placeholder(value) and not (pair["bare"] and _is_expression(pair, text))
     is_strong = is_strong_name(name)
     if name.lower() == "pwd" and not _is_in_address(pair, text):
         return False  # the folder that a shell is in
@@ -165,6 +168,12 @@ def _is_made_up_in_code(value: str) -> bool:
 def _is_in_address(pair: re.Match[str], text: str) -> bool:
     """Return whether a pair is a field of an address (`?name=`) or of a connection string (`;name=`)."""
     return pair["sign"] == "=" and text[pair.start() - 1 : pair.start()] in ("?", "&", "#", ";") and pair.start() > 0
+
+
+def _is_in_login(pair: re.Match[str], text: str) -> bool:
+    """Return whether a pair is an argument of a call such as `wandb.login(key="...")`, whose keys look like digests."""
+    before = text[max(0, pair.start() - _LONGEST_CALL) : pair.start()]
+    return compiled(r"\blogin\s*\([^()]*\Z").search(before) is not None
 
 
 def _is_assignment(pair: re.Match[str], text: str) -> bool:

@@ -26,7 +26,7 @@ def run(replaced: str, words: Sequence[str]) -> NoReturn:
         InvalidArgument: A library has no drop-in, or there is no command.
         FileUnusable: The script or program is not there.
     """
-    if not words:
+    if not words or not words[0]:
         raise InvalidArgument("there is nothing to run: give a script and its arguments, such as train.py --lr 0.1")
     command = command_of(words)
     environment = environment_of(checked_names(replaced), os.environ)
@@ -69,5 +69,6 @@ def command_of(words: Sequence[str]) -> list[str]:
 
 def environment_of(names: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which each Python has the drop-ins: the process, and all that it starts."""
-    paths = [str(STARTUP), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))]
+    before = environ.get("PYTHONPATH")
+    paths = [str(STARTUP), *(before.split(os.pathsep) if before else ())]  # an empty one among them is the current folder
     return {**environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "MLV_RUN_AS": ",".join(names)}

@@ -584,3 +584,29 @@ def test_records_are_valid_text():
 
     json.dumps([redactor.variables({"A\udcff": "\udcfe"}), redactor.argv(["\ud800é"])], ensure_ascii=False).encode()
     assert printable("a\udcffé") == "a\\udcffé"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "wandb.login(key='KEY')",
+        'wandb.login(relogin=True, key="KEY")',
+        '+    wandb.login(\n+        key="KEY",\n+    )',
+        'login(key=f"KEY")',
+    ],
+)
+def test_keys_of_logins(source):
+    """The key in a call of `login` looks like a digest, and is a credential: in texts, in source code and in diffs of it."""
+    key = "3f2a5c789ab1c2d3e4f5061728394a5b6c7d8e9f"
+    text = source.replace("KEY", key)
+
+    assert (key in Redactor().text(text, "x"), key in Redactor().source(text, "x")) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["login(key=key)", "login(key=os.environ['A'])", "login(key=None)", "login(a=1); sorted(b, key='abc1')", "f(key='abc1')"],
+)
+def test_keys_that_are_none(source):
+    """Names and expressions in a call of `login` stay, and so do keys of other calls."""
+    assert Redactor().source(source, "x") == source

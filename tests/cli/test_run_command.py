@@ -82,6 +82,30 @@ def test_another_sitecustomize(process, tmp_path, monkeypatch):
     assert done.stdout == "1 mlv.compat.wandb False\n", done.stderr
 
 
+def test_a_sitecustomize_that_fails(process, tmp_path, monkeypatch):
+    """Python reports the fault, as without `mlv run`, and the script has the drop-in all the same: nothing is sent anywhere."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "sitecustomize.py").write_text("raise RuntimeError('of my own')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "mine"), os.environ.get("PYTHONPATH", "")]))
+
+    done = process("run", "--as", "wandb", "-c", "import wandb; print(wandb.__name__)")
+
+    assert done.stdout == "mlv.compat.wandb\n", done.stderr
+    assert "RuntimeError: of my own" in done.stderr
+
+
+def test_the_current_folder_in_the_path_of_modules(process, tmp_path, monkeypatch):
+    """An empty entry of PYTHONPATH is the current folder, as for Python itself."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "train.py").write_text("import beside\nprint(beside.__name__)\n")
+    (tmp_path / "beside.py").touch()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", os.environ.get("PYTHONPATH", str(tmp_path / "none"))]))
+
+    done = process("run", "--as", "wandb", os.path.join("scripts", "train.py"))
+
+    assert done.stdout == "beside\n", done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -90,6 +114,7 @@ def test_another_sitecustomize(process, tmp_path, monkeypatch):
         (("--as", "wandb", "missing.py"), "there is no script missing.py"),
         (("--as", "wandb", "no-such-program"), "no-such-program cannot be run: No such file"),
         (("--as", "wandb"), "there is nothing to run"),
+        (("--as", "wandb", ""), "there is nothing to run"),
     ],
 )
 def test_bad_input(command, words, reason):

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import sys
+from collections import UserDict
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import packages_distributions
@@ -276,6 +277,18 @@ def test_resume_modes():
         assert third.exp.path == second.exp.path
 
 
+@pytest.mark.parametrize(("first_id", "second_id"), [("a-", "a"), ("a.", "a"), ("a", "-"), ("x" * 200, "x" * 201)])
+def test_each_id_is_one_of_its_own(first_id, second_id):
+    """IDs that a folder cannot have, or that look alike as folders, are not taken for each other."""
+    with wandb.init(project="p", id=first_id) as first:
+        first.log({"a": 1})
+    with wandb.init(project="p", id=second_id, resume="allow") as second:
+        assert not second.resumed
+    for known in (first, second):
+        with wandb.init(project="p", id=known.id, resume="must") as again:
+            assert (again.resumed, again.exp.path) == (True, known.exp.path)
+
+
 def test_resume_auto():
     """The last run goes on if it ended badly, and a new one begins if it ended well."""
     first = wandb.init(project="p", resume=True)
@@ -303,6 +316,35 @@ def test_resume_from():
     assert (summary.count, summary.last) == (4, 30)
     with pytest.raises(wandb.UsageError, match="resume_from='nobody"):
         wandb.init(project="p", resume_from="nobody?_step=2")
+
+
+@pytest.mark.parametrize("reference", ["?_step=1", "..?_step=1", "-?_step=1", "/?_step=1"])
+def test_resume_from_needs_an_id(reference):
+    """Without an ID no run is chosen, and none is rewound."""
+    with wandb.init(project="p") as first:
+        for value in range(3):
+            first.log({"a": value})
+
+    with pytest.raises(wandb.UsageError, match="give <id>"):
+        wandb.init(project="p", resume_from=reference)
+    assert opened(first).summary()["a"].count == 3
+
+
+def test_steps_behind_rows_of_media():
+    """A run that logged media alone goes on behind their rows, and behind those that a rewind leaves."""
+    with wandb.init(project="p", id="r1") as first:
+        for _ in range(4):
+            first.log({"h": wandb.Histogram([1, 2])})
+    with wandb.init(project="p", id="r1", resume="must") as second:
+        assert second.step == 4
+    with wandb.init(project="p", resume_from="r1?_step=1") as third:
+        assert third.step == 2
+
+
+def test_names_with_letters_that_no_text_has():
+    """A name from a variable that is no UTF-8 is one of a folder without it."""
+    with wandb.init(project="p", name="a\udcffb") as run:
+        assert run.exp.name == "a-b"
 
 
 # Rows.
@@ -389,6 +431,39 @@ def test_a_value_without_a_form_ends_no_training():
 
 
 # Config and summary.
+
+
+def test_rows_that_cannot_be_end_no_training():
+    """Mappings that hold themselves or cannot be read are rejected, as numbers beyond floats; the next row is stored."""
+
+    class Faulty(UserDict[str, int]):
+        def __iter__(self) -> Any:
+            raise RuntimeError("of my own")
+
+    circle: dict[str, Any] = {}
+    circle["circle"] = circle
+    run = wandb.init(project="p")
+    run.define_metric("big", summary="mean")
+    with pytest.warns(mlv.errors.RejectedWarning):  # both are rejected, and warned about once
+        run.log({"bad": circle})
+    run.log({"bad": Faulty({"a": 1})})
+    run.log({"big": 10**400})
+    run.log({"good": 1})
+    run.finish()
+
+    assert rows(run)[-1] == (3, {"good": 1})
+
+
+def test_a_step_beyond_all_costs_its_row_only():
+    """The row of a step that the log rejects is lost; rows without a step go on where they were."""
+    run = wandb.init(project="p")
+    run.log({"a": 1})
+    with pytest.warns(mlv.errors.RejectedWarning):
+        run.log({"a": 2}, step=10**400)
+    run.log({"a": 3})
+    run.finish()
+
+    assert rows(run) == [(0, {"a": 1}), (1, {"a": 3})]
 
 
 def test_config():
@@ -487,6 +562,25 @@ def test_summary():
     summary = opened(run).summary()
     assert {name: summary[name].value for name in summary} == {"loss": 2.0, "acc": 0.6, "best": 0.9, "nested/a": 2}
     assert [event.data for event in opened(run).events("event", name="wandb/summary")] == [{"list": [1, 2]}]
+
+
+def test_a_summary_value_without_a_truth_of_its_equality():
+    """Values whose comparison has no truth end no run badly, and NaN is stored once."""
+
+    class Frame:
+        def __eq__(self, other: object) -> Any:
+            raise ValueError("ambiguous")
+
+        __ne__, __hash__ = __eq__, None  # type: ignore[assignment]
+
+    run = wandb.init(project="p")
+    run.summary["nan"] = math.nan
+    with pytest.warns(mlv.errors.RejectedWarning):
+        run.summary["frame"] = Frame()
+    run.finish()
+
+    assert opened(run).status == "ok"
+    assert len(list(opened(run).events("summary"))) == 1
 
 
 def test_define_metric():
@@ -624,7 +718,7 @@ def test_changes_of_a_run():
     """Name, tags and notes that a script sets afterwards are in the log."""
     run = wandb.init(project="p", tags=["a"])
     run.name, run.notes = "better", "text"
-    run.tags += ("b",)
+    run.tags += ("b", " ", "")
     run.mark_preempting()
     run.write_logs("line\n")
     run.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -136,6 +137,75 @@ def test_other_projects_and_renamed_experiments():
         assert Path(used.download(), "weights.pt").read_text() == "1"
 
 
+def test_a_name_that_another_experiment_has_by_now():
+    """The files are those of the experiment that logged them, though it was renamed and another one has its name."""
+    with wandb.init(project="p", name="n") as run:
+        logged("1", run=run)
+    run.exp.path.rename(run.exp.path.parent / "renamed")
+    wandb.init(project="p", name="n").finish()
+
+    with wandb.init(project="p") as later:
+        assert Path(later.use_artifact("model:v0").download(), "weights.pt").read_text() == "1"
+
+
+def test_a_content_whose_files_are_gone():
+    """Logging it again stores it again: a version that went with its experiment does not serve."""
+    shutil.rmtree(logged("1").exp.path)
+    again = logged("1")
+
+    assert again.version == "v1"
+    assert Path(again.download("copy"), "weights.pt").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {"../../out.txt": {"path": "files/artifacts/model/v0/weights.pt"}}},
+        {"files": {"weights.pt": {"path": "../../../secret.txt"}}},
+        {"files": {"weights.pt": {"path": os.path.abspath("secret.txt")}}},
+        {"experiment": "../.."},
+        {"files": []},
+        {"aliases": None},
+        {"digest": None},
+    ],
+)
+def test_files_that_are_no_versions(changes):
+    """A version that leads out of its folders, or is damaged, is none: nothing is read or written there."""
+    logged("1")
+    path = Path("runs/p/.wandb-artifacts/model/v0.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    with wandb.init(project="p") as run, pytest.raises(wandb.UsageError, match="no artifact 'model'"):
+        run.use_artifact("model")
+    assert logged("2").version == "v1"
+
+
+def test_credentials():
+    """What is kept from the params of an experiment is kept from its artifacts too."""
+    with pytest.warns(mlv.errors.RedactedWarning):
+        run = wandb.init(project="p", config={"api_key": "hunter2hunter2", "lr": 0.1})
+    artifact = wandb.Artifact("model", "model", metadata=dict(run.config))
+    artifact.add_reference("https://me:hunter2hunter2@example.com/data")
+    run.log_artifact(artifact)
+    run.finish()
+
+    texts = [path.read_text(errors="replace") for path in Path("runs/p").rglob("*") if path.is_file()]
+    assert not [text for text in texts if "hunter2" in text]
+    with wandb.init(project="p") as later:
+        assert later.use_artifact("model").metadata["lr"] == 0.1
+
+
+def test_names_of_files_that_are_stored_under_others():
+    """A file is read under the name that it was added by, whatever name the experiment has for it."""
+    Path("w").write_text("1")
+    artifact = wandb.Artifact("model", "model")
+    artifact.add_file("w", name="a\\b")
+    with wandb.init(project="p") as run:
+        stored = run.log_artifact(artifact)
+
+    assert Path(stored.file("copy")).read_text() == "1"
+
+
 def test_a_version_each():
     """Processes that log at the same time get a version each."""
     source = """
@@ -200,4 +270,12 @@ def test_disabled():
     run = wandb.init(project="p", mode="disabled")
 
     assert logged("1", run=run).wait().name == "model"
+    assert not Path("runs").exists()
+
+
+def test_mlv_disabled(monkeypatch):
+    """Where mlv stores nothing, logging an artifact gives a version all the same, and writes nothing."""
+    monkeypatch.setenv("MLV_DISABLED", "1")
+
+    assert logged("1").version == "v0"
     assert not Path("runs").exists()

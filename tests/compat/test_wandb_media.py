@@ -276,6 +276,33 @@ def test_watch(run):
     ]
 
 
+class Module:
+    """What `watch` uses of a module of torch."""
+
+    def __init__(self, weight: Any) -> None:
+        self.weight, self.hooks = weight, []
+
+    def named_parameters(self) -> list[tuple[str, Any]]:
+        return [("weight", self.weight)]
+
+    def register_forward_hook(self, hook: Any) -> Any:
+        self.hooks.append(hook)
+        return self
+
+    def remove(self) -> None:
+        self.hooks.clear()
+
+
+def test_a_watch_that_fails_ends_no_training(run, capsys):
+    """Numbers that no histogram can be made of are warned about, and the pass goes on."""
+    module = Module(numpy.array([-1.7e308, 1.7e308]))  # their distance is no number
+    run.watch(module, log="parameters", log_freq=1)
+
+    module.hooks[0](module)
+
+    assert "'watch' is not stored, and the run goes on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("make", "error"),
     [

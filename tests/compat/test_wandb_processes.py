@@ -131,6 +131,28 @@ def test_fork(ran, tmp_path):
     assert mlv.Exp.open(path).status == "ok"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_init_in_a_forked_child(ran, tmp_path):
+    """A forked child that calls `init` has a run of its own, and the parent's goes on."""
+    done = ran(
+        """
+        run = wandb.init(project="p", name="n")
+        wandb.log({"a": 0})
+        child = os.fork()
+        if child == 0:
+            wandb.init(project="p", name="child")
+            wandb.log({"a": 1})
+            wandb.finish()
+            os._exit(0)
+        os.waitpid(child, 0)
+        wandb.log({"a": 2})
+        run.finish()
+        """
+    )
+
+    assert (logged(tmp_path / "runs/p/n"), logged(tmp_path / "runs/p/child")) == ([0, 2], [1]), done.stderr
+
+
 def test_child_of_multiprocessing(ran, tmp_path):
     """A run that a spawned child begins ends with the child, with the files of its folder."""
     ran(
@@ -177,6 +199,16 @@ def test_ranks(ran, tmp_path):
         )  # fmt: skip
 
     assert (logged(tmp_path / "runs/p/n"), logged(tmp_path / "runs/p/n_1")) == ([1], [0])
+    assert "MLV_RANKS" not in mlv.Exp.open(tmp_path / "runs/p/n").meta["env"]["variables"]
+
+
+def test_ranks_that_resume(ran, tmp_path):
+    """Each rank resumes and rewinds its own run, and none waits for another."""
+    for rank in "10":
+        variables = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29"}
+        ran(f"run = wandb.init(project='p', id='r{rank}')\nfor n in range(3): run.log({{'a': n}})", **variables)
+        done = ran(f"wandb.init(project='p', resume_from='r{rank}?_step=0').log({{'a': 9}})", **variables)
+        assert (done.returncode, logged(tmp_path / f"runs/p/r{rank}")) == (0, [0, 1, 2, 9]), done.stderr
 
 
 def test_console(ran, tmp_path):
@@ -214,3 +246,19 @@ def test_sync_tensorboard(ran, tmp_path):
     assert logged(path) == [0.5, 0.25], done.stderr
     assert [(event.step, event.data) for event in mlv.Exp.open(path).events("metrics")][-1] == (20, {"main/x": 1.0})
     assert [*(tmp_path / "board").glob("events.out.tfevents.*")]
+
+
+def test_a_writer_that_is_imported_later(ran, tmp_path):
+    """Scalars are metrics also where a script imports its SummaryWriter after `init`."""
+    pytest.importorskip("tensorboardX")
+    done = ran(
+        """
+        run = wandb.init(project="p", name="n", sync_tensorboard=True)
+        from tensorboardX import SummaryWriter
+        with SummaryWriter("board") as writer:
+            writer.add_scalar("a", 0.5, 10)
+        run.finish()
+        """
+    )
+
+    assert logged(tmp_path / "runs/p/n") == [0.5], done.stderr

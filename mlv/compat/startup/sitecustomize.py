@@ -58,5 +58,7 @@ def _run_hidden(own: str) -> None:
         spec.loader.exec_module(module)
 
 
-_run_hidden(os.path.dirname(os.path.abspath(__file__)))
-_begin([name for name in os.environ.get("MLV_RUN_AS", "").split(",") if name])
+try:
+    _run_hidden(os.path.dirname(os.path.abspath(__file__)))
+finally:  # also where that raises, which Python reports before it runs the script: that must not reach the originals
+    _begin([name for name in os.environ.get("MLV_RUN_AS", "").split(",") if name])

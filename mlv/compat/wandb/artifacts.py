@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -140,10 +141,9 @@ class Artifact:
         self._logged("origin")
         assert self._project is not None
         folder = self._project / str(self._entry["experiment"])
-        if (folder / "meta.json").is_file():
-            return folder
         others = (path.parent for path in self._project.glob("*/meta.json"))
-        return next((path for path in others if _sha256(path / "meta.json") == self._entry["exp"]), folder)
+        # The name may be that of another experiment by now.
+        return next((path for path in chain([folder], others) if _has_id(path, self._entry["exp"])), folder)
 
     # Adding.
 
@@ -234,7 +234,8 @@ class Artifact:
             UsageError: It was not logged.
         """
         self._logged("files")
-        return [self._entry_of(name) for name in self._entry["files"]]
+        origin = self.origin
+        return [Entry(self, name, facts, origin) for name, facts in self._entry["files"].items()]
 
     def get_entry(self, name: Any) -> Entry:
         """Return one of its files.
@@ -319,7 +320,9 @@ class Artifact:
         versions.record(self._project, self._name, self._number, self._entry)
 
     def store(self, exp: Exp, project: Path, run_id: str, aliases: Sequence[str]) -> None:
-        """Publish its files in an experiment as the next version, unless the latest one is the same. Called by runs.
+        """Publish its files in an experiment as the next version, and record it; the latest one serves if it is the same.
+
+        Called by runs. A version whose files are gone with their experiment does not serve.
 
         Raises:
             MlvError, OSError: A file cannot be published.
@@ -327,7 +330,7 @@ class Artifact:
         files = _described(self._sources)
         digest = _digest(files)
         latest = next(versions.recorded(project, self._name), None)
-        if latest is not None and latest[1]["digest"] == digest:
+        if latest is not None and latest[1]["digest"] == digest and self._is_there(project, *latest):
             self._become(project, *latest)
             self.aliases = list(dict.fromkeys([*self.aliases, *aliases]))
             self.save()
@@ -336,8 +339,10 @@ class Artifact:
             for name, source in self._sources.items():
                 if isinstance(source, Path):
                     path = f"artifacts/{self._name}/v{number}/{name}"
-                    exp.attach(source, path)
-                    files[name]["path"] = f"files/{path}"
+                    target = exp.attach(source, path)
+                    # The name may be another one that can be; where mlv is disabled, it is the source.
+                    is_stored = target.is_relative_to(exp.path)
+                    files[name]["path"] = target.relative_to(exp.path).as_posix() if is_stored else f"files/{path}"
             entry = {
                 "name": self._name, "type": self._type, "aliases": list(dict.fromkeys(aliases)), "digest": digest,
                 "description": self.description, "metadata": plain_or_text(self.metadata), "run": run_id, "exp": exp.id,
@@ -348,6 +353,7 @@ class Artifact:
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None
+        log_event(exp, "log_artifact", self)
 
     @classmethod
     def of_version(cls, project: Path, reference: str) -> Artifact:
@@ -361,9 +367,14 @@ class Artifact:
         artifact._become(project, number, entry)
         return artifact
 
+    def _is_there(self, project: Path, number: int, entry: dict[str, Any]) -> bool:
+        version = Artifact(self._name, entry["type"])
+        version._become(project, number, entry)
+        return all(file.ref is not None or file.source.is_file() for file in version.files())
+
     def _become(self, project: Path, number: int, entry: dict[str, Any]) -> None:
         self._project, self._number, self._entry, self._sources = project, number, entry, {}
-        self.aliases, self.metadata, self.description = list(entry["aliases"]), entry["metadata"], entry["description"]
+        self.aliases, self.metadata, self.description = list(entry["aliases"]), entry["metadata"], entry.get("description")
 
     def _add(self, name: str, source: Path | str) -> None:
         if self._number is not None:
@@ -425,9 +436,9 @@ class Entry:
         return str(target)
 
 
-def log_event(exp: Exp, call: str, artifact: Artifact, origin: Path | None = None) -> None:
+def log_event(exp: Exp, call: str, artifact: Artifact) -> None:
     """Record in an experiment that an artifact was logged or used; a used one with the experiment that it comes from."""
-    reference = {} if origin is None else {"experiment": ExpRef(origin)}
+    reference = {"experiment": ExpRef(artifact.origin)} if call == "use_artifact" else {}
     exp.log(f"wandb/{call}", {"artifact": artifact.name, "type": artifact.type, "digest": artifact.digest, **reference})
 
 
@@ -453,6 +464,13 @@ def _described(sources: Mapping[str, Path | str]) -> dict[str, dict[str, Any]]:
 def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     lines = (f"{file.get('sha256') or file.get('ref')}  {name}\n" for name, file in sorted(files.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _has_id(folder: Path, exp_id: str) -> bool:
+    try:
+        return _sha256(folder / "meta.json") == exp_id
+    except OSError:
+        return False
 
 
 def _sha256(path: Path) -> str:

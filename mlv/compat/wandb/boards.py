@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -18,12 +17,12 @@ _wrapped: set[type] = set()
 def follow(current: Callable[[], Run | None]) -> None:
     """Have the scalars of every SummaryWriter logged into the run that goes on, under their tags and at their steps.
 
-    The event files are written as before. Where torch and tensorboardX are not imported yet, only what is installed is.
+    The event files are written as before. What is installed of torch and tensorboardX is imported, as wandb does it: a script
+    may import its writer after `init`.
     """
     for name in _MODULES:
-        if name in sys.modules or name.partition(".")[0] in sys.modules:
-            with suppress(ImportError):  # torch without tensorboard
-                _wrap(import_module(name).SummaryWriter, current)
+        with suppress(Exception):  # not installed, torch without tensorboard, or an installation that is broken
+            _wrap(import_module(name).SummaryWriter, current)
 
 
 def _wrap(writer: Any, current: Callable[[], Run | None]) -> None:

@@ -13,7 +13,7 @@ from mlv import MissingExtra
 from mlv.compat.wandb.errors import ConfigError, UsageError
 from mlv.compat.wandb.media import Media
 from mlv.compat.wandb.terminal import termwarn
-from mlv.compat.wandb.values import plain_or_text
+from mlv.compat.wandb.values import are_equal, plain_or_text
 
 DEFAULTS = "config-defaults.yaml"
 """A file of the current folder whose values each config begins with."""
@@ -89,7 +89,7 @@ class Config:
                 termwarn(f"Config item {key!r} was locked by {self._locked[key]!r} (ignored update).")
                 continue
             item = plain_or_text(value)
-            if key in self._items and not may_change and not _are_equal(self._items[key], item):
+            if key in self._items and not may_change and not are_equal(self._items[key], item):
                 raise ConfigError(
                     f'Attempted to change value of key "{key}" from {self._items[key]} to {item}\n'
                     "If you really want to do this, pass allow_val_change=True to config.update()"
@@ -200,10 +200,3 @@ def _as_dict(params: Any) -> dict[str, Any]:
     if hasattr(params, "__dict__"):
         return dict(vars(params))
     raise TypeError("config must be a dict or have a __dict__ attribute.")
-
-
-def _are_equal(a: Any, b: Any) -> bool:
-    try:
-        return bool(a == b) or (a != a and b != b)
-    except Exception:  # objects whose comparison raises
-        return a is b

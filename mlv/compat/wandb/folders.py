@@ -38,14 +38,24 @@ def default_project() -> str:
 
 def clean(name: str) -> str:
     """Return a name that a folder can have; empty if nothing of it can stay."""
-    text = re.sub(r"[/\\\x00-\x1f\x7f]+", "-", name).strip("-. ")
+    text = re.sub(r"[/\\\x00-\x1f\x7f\ud800-\udfff]+", "-", name).strip("-. ")
     return text.encode()[:150].decode("utf-8", "ignore")
+
+
+def id_folder(path: Path, run_id: str) -> Path:
+    """Return the folder of an ID in an experiment: no two IDs have the same one."""
+    name = clean(run_id)
+    if name != run_id or not name:
+        from hashlib import sha256  # most IDs are names of folders
+
+        name += f"-{sha256(run_id.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return path / OWN / name
 
 
 def with_id(folder: Path, run_id: str) -> Path | None:
     """Return the latest experiment of a project that has an ID, None if there is none."""
     try:
-        entries = [Path(entry.path) for entry in os.scandir(folder) if (Path(entry.path) / OWN / clean(run_id)).is_dir()]
+        entries = [Path(entry.path) for entry in os.scandir(folder) if id_folder(Path(entry.path), run_id).is_dir()]
     except OSError:
         return None
     return max((path for path in entries if (path / "meta.json").is_file()), key=_made, default=None)
@@ -54,7 +64,7 @@ def with_id(folder: Path, run_id: str) -> Path | None:
 def remember_id(path: Path, run_id: str) -> None:
     """Have an experiment be resumed by an ID."""
     with suppress(OSError):
-        (path / OWN / clean(run_id)).mkdir(parents=True, exist_ok=True)
+        id_folder(path, run_id).mkdir(parents=True, exist_ok=True)
 
 
 def _made(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,11 @@ class _Fold:
         self.first = self.last = self.min = self.max = None
 
     def add(self, value: Any) -> None:
-        self.count, self.total, self.last = self.count + 1, self.total + value, value
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf if value > 0 else -math.inf
+        self.count, self.total, self.last = self.count + 1, self.total + number, value
         self.first = value if self.first is None else self.first
         self.min = value if self.min is None or value < self.min else self.min
         self.max = value if self.max is None or value > self.max else self.max

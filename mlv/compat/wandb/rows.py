@@ -30,7 +30,13 @@ def taken_apart(data: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, An
         if type(value) in PLAIN:
             metrics[key] = value
         elif isinstance(value, Mapping):
-            inner, inner_media = taken_apart(value, f"{prefix}{key}/")
+            try:
+                inner, inner_media = taken_apart(value, f"{prefix}{key}/")
+            except Exception:  # of one that holds itself, or has methods of its own
+                if prefix:
+                    raise
+                metrics[key] = value  # the log rejects it, and training goes on
+                continue
             media += inner_media
             if inner or not inner_media:
                 metrics[key] = inner

@@ -22,13 +22,15 @@ from mlv.compat.wandb.config import Config, ConfigStatic
 from mlv.compat.wandb.errors import Error, UsageError
 from mlv.compat.wandb.metrics import Definitions, Metric
 from mlv.compat.wandb.rows import store_media, taken_apart
-from mlv.compat.wandb.settings import Settings
+from mlv.compat.wandb.settings import Settings, tags_of
 from mlv.compat.wandb.summary import Summary
 from mlv.compat.wandb.terminal import termwarn
+from mlv.compat.wandb.values import are_equal
 from mlv.compat.wandb.watching import CHOICES, Watch
 
 _NUMBERS = frozenset({int, float, bool})
 """Types of values that a row of plain numbers is made of."""
+_LAST_STEP = (1 << 63) - 1
 _POLICIES = ("live", "end", "now")
 _STORED = (int, float, str)
 """Types of values that `exp.summarize` takes."""
@@ -120,7 +122,7 @@ class Run:
 
     @tags.setter
     def tags(self, tags: Sequence[str]) -> None:
-        before, self._tags = self._tags, tuple(str(tag) for tag in ([tags] if isinstance(tags, str) else tags))
+        before, self._tags = self._tags, tags_of([tags] if isinstance(tags, str) else tags)
         new = [tag for tag in self._tags if tag not in before]
         if new and self._exp is not None:
             self._exp.add_tags(*new)
@@ -136,7 +138,7 @@ class Run:
                 self._dir = tempfile.mkdtemp(prefix="wandb-")
                 weakref.finalize(self, shutil.rmtree, self._dir, ignore_errors=True)
             else:
-                self._dir = str(self._exp.path.absolute() / folders.OWN / folders.clean(self._id) / "files")
+                self._dir = str(folders.id_folder(self._exp.path.absolute(), self._id) / "files")
         os.makedirs(self._dir, exist_ok=True)
         return self._dir
 
@@ -284,7 +286,7 @@ class Run:
         with self._lock:
             row = self._step if number is None else number
             self._log_into(row, data)
-            if self._exp is not None:
+            if self._exp is not None and row <= _LAST_STEP:  # the log rejects a greater one, and must take the next row
                 self._step = max(self._step, row)
                 if commit or (number is None and commit is None):
                     self._step += row >= self._step
@@ -303,10 +305,10 @@ class Run:
             for name, item in media:
                 self._guarded(name, store_media, self._exp, name, item, row)
 
-    def _log_open(self, data: Mapping[str, Any]) -> None:
-        """Log into the row that is open, and leave it open."""
+    def _log_open(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        """Log what a function makes into the row that is open, and leave it open."""
         if not self._is_finished:
-            self._log_into(self._step, data)
+            self._guarded("watch", lambda: self._log_into(self._step, make()))
 
     def define_metric(
         self,
@@ -529,7 +531,6 @@ class Run:
             self._guarded(
                 artifact.name, artifact.store, self._exp, self._exp.path.parent, self._id, [*(aliases or ()), *(tags or ())]
             )
-            self._guarded(artifact.name, artifacts.log_event, self._exp, "log_artifact", artifact)
         return artifact
 
     upsert_artifact = finish_artifact = log_artifact
@@ -563,7 +564,7 @@ class Run:
         if type is not None and artifact.type != type:
             raise UsageError(f"artifact {artifact.name} is of type {artifact.type!r}, not {type!r}")
         if self._exp is not None:
-            self._guarded(artifact.name, artifacts.log_event, self._exp, "use_artifact", artifact, artifact.origin)
+            self._guarded(artifact.name, artifacts.log_event, self._exp, "use_artifact", artifact)
         return artifact
 
     def log_model(self, path: Any, name: str | None = None, aliases: Sequence[str] | None = None) -> None:
@@ -606,10 +607,12 @@ class Run:
     def complete(self) -> None:
         """Attach the files that the end of the run is for. Not called by users."""
         self.unwatch()
-        if self._exp is None or self._pid != os.getpid() or self._is_complete:
+        if self._exp is None or not self.is_of_this_process or self._is_complete:
             return
         self._is_complete = True
-        again = {key: value for key, value in self._summarized.items() if key in self._latest and self._latest[key] != value}
+        again = [
+            key for key, value in self._summarized.items() if key in self._latest and not are_equal(self._latest[key], value)
+        ]
         if again:  # a metric was logged behind a value of the same name, and wandb shows what came last
             self._summarize({key: self._latest[key] for key in again})
         for path, (name, changed_at) in self._saved.items():
@@ -659,6 +662,11 @@ class Run:
         """Do nothing: libraries tell wandb their names by this."""
 
     # Internals.
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether `init` made it in this process, and not in the one that this was forked from. Not used by users."""
+        return self._pid == os.getpid()
 
     def go_on(self, step: int, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
         """Go on with the earlier run of the experiment. Not called by users."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlv.compat.wandb.errors import UsageError
@@ -89,6 +89,11 @@ class Settings:
         return f"Settings({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
 
+def tags_of(words: Iterable[Any]) -> tuple[str, ...]:
+    """Return tags as they are kept: without white space around them, and without empty ones."""
+    return tuple(text for text in (str(word).strip() for word in words) if text)
+
+
 def from_environment() -> Settings:
     """Return the settings of the variables.
 
@@ -125,8 +130,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in _CHOICES and value not in _CHOICES[name] and not (name == "resume" and value == "default"):
         raise UsageError(f"{name}={value!r}: give one of {', '.join(_CHOICES[name])}")
     if name == "run_tags":
-        words = value.split(",") if isinstance(value, str) else value
-        return tuple(text for text in (str(word).strip() for word in words) if text)
+        return tags_of(value.split(",") if isinstance(value, str) else value)
     if name in ("project", "entity", "run_id", "run_name", "run_group", "run_job_type", "run_notes"):
         value = str(value)
     if name == "root_dir":

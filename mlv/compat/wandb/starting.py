@@ -6,8 +6,8 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stderr
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.run import Run
 from mlv.compat.wandb.settings import Settings, resolved
 from mlv.compat.wandb.terminal import termwarn
-from mlv.settings import NAME
+from mlv.settings import NAME, RANKS
 
 _active: list[Run] = []
 """The runs of this process that are not finished, in order of their beginning."""
@@ -31,6 +31,8 @@ _completed_in = 0
 """The process whose end completes runs."""
 _WELL = ("ok",)
 """Statuses of a run with which `resume="auto"` does not go on."""
+_OF_MEDIA = ("audio", "event", "figure", "histogram", "image", "table", "video")
+"""Types of the events that media leave; those of files are events of a name."""
 
 
 def init(
@@ -153,13 +155,14 @@ def on_change(tell: Callable[[Run | None], None]) -> None:
 
 def _ready_for_another(chosen: Settings) -> Run | None:
     """Return the run that goes on, if it shall; end it, if another one shall take its place."""
-    if not _active or chosen.reinit == "create_new":
+    own = [run for run in _active if run.is_of_this_process]  # a forked child has a run of its own, if it calls `init`
+    if not own or chosen.reinit == "create_new":
         return None
     if chosen.reinit == "finish_previous" or (chosen.reinit in (None, "default") and _is_notebook()):
-        for run in [*_active]:
+        for run in own:
             run.finish()
         return None
-    return _active[-1]
+    return own[-1]
 
 
 def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
@@ -175,7 +178,7 @@ def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
     project = chosen.project or folders.default_project()
     folder = folders.project_folder(chosen.root_dir, project)
     earlier, run_id, step = _earlier(chosen, folder)
-    with _apart(), _printing(chosen):
+    with _printing(chosen):
         if earlier is None:
             config.update(values, allow_val_change=True)
             exp = _made(chosen, folder, run_id, config)
@@ -226,7 +229,7 @@ def _earlier(chosen: Settings, folder: Path) -> tuple[Path | None, str, float | 
 
 def _made(chosen: Settings, folder: Path, run_id: str, config: Config) -> Exp:
     """Make the experiment of a new run."""
-    name = folders.clean(chosen.run_name or NAME.get() or "") or folders.clean(run_id)
+    name = folders.clean(chosen.run_name or NAME.get() or "") or folders.clean(run_id) or "run"
     kind = chosen.run_job_type
     options = {"tags": chosen.run_tags or (), "notes": chosen.run_notes, **_of_run(chosen)}
     try:
@@ -243,6 +246,8 @@ def _of_run(chosen: Settings) -> dict[str, Any]:
     if chosen.x_disable_meta:
         left_out |= {"machine"}
     options: dict[str, Any] = {"console": chosen.console != "off"}
+    if RANKS.get() == "auto":
+        options["ranks"] = "apart"  # in wandb each rank that calls `init` has a run of its own
     options["capture"] = [word for word in ("script", "git", "env", "machine") if word not in left_out]
     if chosen.x_disable_stats:
         options["system"] = False
@@ -261,26 +266,24 @@ def _restored(exp: Exp) -> tuple[int, dict[str, Any], dict[str, Any]]:
         summary[name] = metric.value if metric.statistic == "summary" else metric.last
         if isinstance(metric.last_step, (int, float)):
             step = max(step, int(metric.last_step) + 1)
-    return step, config, summary
+    return max(step, _step_behind_media(exp)), config, summary
+
+
+def _step_behind_media(exp: Exp) -> int:
+    """Return the step behind the rows of an experiment that hold media: some hold nothing else."""
+    step = 0
+    for event in exp.events((*_OF_MEDIA, "rewound")):
+        if event.type == "rewound":
+            step = min(step, int(event.data["step"]) + 1)
+        elif isinstance(event.step, (int, float)):
+            step = max(step, int(event.step) + 1)
+    return step
 
 
 def _thawed(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _thawed(item) for key, item in value.items()}
     return [_thawed(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """Have an experiment be that of this process alone: in wandb each rank that calls `init` has a run of its own."""
-    if os.environ.get("MLV_RANKS"):
-        yield
-        return
-    os.environ["MLV_RANKS"] = "apart"
-    try:
-        yield
-    finally:
-        os.environ.pop("MLV_RANKS", None)
 
 
 def _printing(chosen: Settings) -> Any:

@@ -54,6 +54,14 @@ def figure_of(value: Any) -> Any:
     return value if module.startswith("plotly.") and hasattr(value, "to_plotly_json") else None
 
 
+def are_equal(a: Any, b: Any) -> bool:
+    """Return whether two values are equal: NaN is equal to itself, and so is an object whose `==` has no truth."""
+    try:
+        return bool(a == b) or bool(a != a and b != b)
+    except Exception:  # objects whose comparison raises
+        return a is b
+
+
 def plain_or_text(value: Any) -> Any:
     """Return a value in its plain form; objects of libraries that have none as text."""
     item = plain(value)

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlv.capture.redaction import Redactor
 from mlv.compat.wandb.errors import UsageError
+from mlv.compat.wandb.terminal import termwarn
 
 FOLDER = ".wandb-artifacts"
 _VERSION = re.compile(r"v(\d+)\.json")
@@ -34,24 +36,30 @@ def taken_version(project: Path, name: str) -> int:
 
 
 def record(project: Path, name: str, number: int, entry: Mapping[str, Any]) -> None:
-    """Write down a version, whole or not at all.
+    """Write down a version, whole or not at all, without credentials: metadata is often the config.
 
     Raises:
         OSError: It cannot be written.
+        TypeError: The description has no JSON form.
     """
     path = project / FOLDER / name / f"v{number}.json"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(entry, indent=2) + "\n")
-    temporary.replace(path)
+    text = json.dumps(_without_credentials(entry), indent=2) + "\n"
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def recorded(project: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the versions of an artifact, the latest first."""
+    """Yield the versions of an artifact, the latest first; a file that is no version, or leads out of folders, is none."""
     folder = project / FOLDER / name
     for number in sorted(_numbers(folder), reverse=True):
         with suppress(OSError, ValueError):  # taken, and not recorded yet
             entry = json.loads((folder / f"v{number}.json").read_text())
-            if isinstance(entry, dict):
+            if _is_entry(entry):
                 yield number, entry
 
 
@@ -69,6 +77,48 @@ def chosen(project: Path, reference: str) -> tuple[str, int, dict[str, Any]]:
             return name, number, entry
     there = ", ".join(f"{name}:v{number}" for number, _ in versions) or ", ".join(_names(project)) or "nothing"
     raise UsageError(f"there is no artifact {reference!r} in {project}; there is: {there}", context={"artifact": reference})
+
+
+def _without_credentials(entry: Mapping[str, Any]) -> dict[str, Any]:
+    redactor = Redactor()
+    files = {
+        name: {**facts, "ref": redactor.url(facts["ref"], f"files.{name}")} if "ref" in facts else facts
+        for name, facts in entry["files"].items()
+    }
+    text = entry.get("description")
+    clean = {
+        **entry,
+        "metadata": redactor.params(entry["metadata"], "metadata"),
+        "description": redactor.text(text, "description") if isinstance(text, str) else text,
+        "files": files,
+    }
+    if redactor.redactions:
+        termwarn(f"kept from the disk, because they look like credentials: {', '.join(redactor.redactions)}")
+    return clean
+
+
+def _is_entry(entry: Any) -> bool:
+    """Return whether this describes a version, whose files lie in one experiment of the project."""
+    kinds = {"aliases": list, "metadata": dict, "files": dict}
+    kinds |= dict.fromkeys(("type", "digest", "exp", "experiment", "created"), str)
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in kinds.items()):
+        return False
+    folder = entry["experiment"]
+    return (
+        _is_below(folder)
+        and len(Path(folder).parts) == 1
+        and all(
+            isinstance(facts, dict)
+            and _is_below(name)
+            and (isinstance(facts.get("ref"), str) or _is_below(str(facts.get("path", ""))))
+            for name, facts in entry["files"].items()
+        )
+    )
+
+
+def _is_below(text: str) -> bool:
+    path = Path(text)
+    return bool(path.parts) and not path.anchor and ".." not in path.parts
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -14,7 +14,9 @@ CHOICES = ("gradients", "parameters", "all", None)
 class Watch:
     """The hooks on one module."""
 
-    def __init__(self, module: Any, prefix: str, log: str | None, log_freq: int, put: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, module: Any, prefix: str, log: str | None, log_freq: int, put: Callable[[Callable[[], dict[str, Any]]], None]
+    ) -> None:
         """Put the hooks on a module.
 
         Args:
@@ -22,7 +24,7 @@ class Watch:
             prefix: In front of the names of its parameters.
             log: `gradients`, `parameters`, `all`, or None for nothing.
             log_freq: Every so many passes a histogram is logged.
-            put: Logs a mapping into the row that is open.
+            put: Logs the mapping that a function makes into the row that is open, and raises nothing.
         """
         self.module, self._prefix, self._every, self._put = module, prefix, max(1, int(log_freq)), put
         self._handles: list[Any] = []
@@ -45,7 +47,7 @@ class Watch:
             self._forwards += 1
             if self._forwards % self._every == 0:
                 named = ((f"parameters/{self._prefix}{name}", value) for name, value in module.named_parameters())
-                self._put({name: _histogram(value) for name, value in named})
+                self._put(lambda: {name: _histogram(value) for name, value in named})
 
     def _gradient_hook(self, name: str) -> Callable[[Any], None]:
         passes = 0
@@ -54,7 +56,7 @@ class Watch:
             nonlocal passes
             passes += 1
             if passes % self._every == 0:
-                self._put({f"gradients/{self._prefix}{name}": _histogram(gradient)})
+                self._put(lambda: {f"gradients/{self._prefix}{name}": _histogram(gradient)})
 
         return hook
 
