@@ -102,7 +102,9 @@ _STATUS = (
 )
 _DIFF = (
     # The user's settings may give a diff forms that `git apply` does not take: here it always has the plain one.
-    *(*_GIT, "-c", "diff.relative=false", "-c", "diff.suppressBlankEmpty=false", "diff", "--no-ext-diff"),
+    *(*_GIT, "-c", "diff.relative=false", "-c", "diff.suppressBlankEmpty=false"),
+    # Where only the time of a file differs, `git diff` would write the index, whatever GIT_OPTIONAL_LOCKS says.
+    *("-c", "diff.autoRefreshIndex=false", "diff", "--no-ext-diff"),
     *("--no-textconv", "--no-color", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--unified=3"),
     *("--inter-hunk-context=0", "--submodule=short", "--ignore-submodules=untracked", "HEAD", "--"),
 )

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -518,10 +519,12 @@ def test_a_diff_that_stops_in_the_middle(repository, git_that):
 # --- What must not happen --------------------------------------------------------------------------------------------
 
 
-def test_the_index_is_not_touched(repository):
+@pytest.mark.parametrize("seconds", [-1000, 0, 1000])
+def test_the_index_is_not_touched(repository, seconds):
     """The user's own git commands never meet a lock of ours, and the index stays byte by byte as it was."""
     path = repository.path / "train.py"
-    path.touch()  # git would write the new time of an unchanged file into its index
+    moment = time.time() + seconds
+    os.utime(path, (moment, moment))  # git would write the new time of an unchanged file into its index
     before = snapshot(repository.path)
 
     repository.capture()
