@@ -169,6 +169,8 @@ def _grown(folder: Path, stamp: Stamp, file: _File) -> _ByName | None:
         return None
     before = file.content(needs_time=True)
     tail = _Tail(folder, file.blocks)
+    if tail.is_unended:
+        return None
     if not tail.length:  # copied, or touched
         _save(folder, stamp, began_ns, file.metric, before, file.blocks)
         return before.series
@@ -188,11 +190,13 @@ class _Tail:
         self.tables: list[Any] = []
         self.blocks = {stream: list(own) for stream, own in blocks.items()}
         self.length = 0
-        """Bytes of the lines."""
+        """Bytes of the lines that have ended."""
+        self.is_unended = False
+        """Whether an event stands behind them that counts although its line has not ended."""
         self._is_plain = layout.REWOUND not in map(layout.logical_stream, blocks)
         for stream, own in self.blocks.items():
             for parsed in parse(folder, stream, sum(length for length, _ in own), fingerprint.of_user()):
-                self._is_plain = self._is_plain and not parsed.unended
+                self.is_unended |= bool(parsed.unended)
                 self.tables += [table for table in parsed.tables if table.num_rows]
                 if parsed.end > parsed.start:
                     own.append((parsed.end - parsed.start, parsed.fingerprint))

@@ -237,6 +237,15 @@ def test_line_that_is_being_written(folder):
     assert not list((folder / ".mlv").glob("cache/*.series"))
 
 
+def test_line_without_its_end_behind_those_that_are_saved(folder):
+    """A last line that a killed process left without its end is drawn beside the saved ones, and is no reason to miss it later."""
+    drawn(folder)
+    with open(folder / "log.jsonl", "ab") as log:
+        log.write(line("r2", 1, "metrics", 50, step=900, data={"loss": 4.5}).rstrip(b"\n"))
+
+    assert [drawn(folder)[-1], drawn(folder)[-1]] == [(900, 4.5)] * 2
+
+
 def test_values_that_are_no_numbers(folder):
     """A log with values that floats do not hold is drawn line by line, and nothing is saved of it."""
     with mlv.Exp.open(folder) as exp:
