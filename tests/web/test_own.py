@@ -168,7 +168,7 @@ def test_value_that_is_nested_too_deeply(client):
 
 
 def test_every_value_that_is_kept_can_be_read_again(client):
-    """Whatever its depth, a value is either refused with a sentence, or kept and sent: no line stops the answers about others."""
+    """Whatever its depth, a value is either refused with a sentence, or kept and sent: no line stops later answers."""
     for depth in range(240, 260):
         content = b'{"kind":"note","name":"x","value":%s}' % (b"[" * depth + b"]" * depth)
         answer = client.post("api/own", content=content, headers={**ORIGIN, "content-type": "application/json"})

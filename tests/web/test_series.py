@@ -238,7 +238,7 @@ def test_line_that_is_being_written(folder):
 
 
 def test_line_without_its_end_behind_those_that_are_saved(folder):
-    """A last line that a killed process left without its end is drawn beside the saved ones, and is no reason to miss it later."""
+    """A last line that a killed process left without its end is drawn beside the saved ones, and again the next time."""
     drawn(folder)
     with open(folder / "log.jsonl", "ab") as log:
         log.write(line("r2", 1, "metrics", 50, step=900, data={"loss": 4.5}).rstrip(b"\n"))
