@@ -373,8 +373,8 @@ def _range(steps: Any) -> list[float] | None:
     """Return first step and distance of steps that are evenly spaced, as those of most scripts are; else None."""
     if len(steps) < 2 or not package("numpy").isfinite(steps[:2]).all():
         return None
-    first, distance = float(steps[0]), float(steps[1] - steps[0])
-    is_even = package("numpy").array_equal(steps, _from_range(len(steps), first, distance))
+    first, distance = float(steps[0]), float(steps[1]) - float(steps[0])
+    is_even = math.isfinite(distance) and package("numpy").array_equal(steps, _from_range(len(steps), first, distance))
     return [first, distance] if is_even else None
 
 
@@ -386,6 +386,7 @@ def _shared(steps: Any) -> Any:
 @lru_cache(maxsize=4)
 def _from_range(count: int, first: float, distance: float) -> Any:
     """Return evenly spaced steps; experiments that log alike share them, and half of their memory."""
-    steps = first + distance * package("numpy").arange(count)
+    with package("numpy").errstate(over="ignore"):  # steps that only begin so, and whose range would be wider than floats
+        steps = first + distance * package("numpy").arange(count)
     steps.flags.writeable = False
     return steps
