@@ -20,7 +20,7 @@ from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.events import Redacted
 from mlv.query.metrics import cache
-from mlv.store import blobs, claims, layout, opening
+from mlv.store import blobs, claims, keys, layout, opening
 from mlv.store.claims import FOR_MERGES, Claim
 from mlv.store.contents import Content, content_of, files_in, folder_content, reference
 from mlv.store.files import replace_file
@@ -47,7 +47,7 @@ class Redaction:
     meta: bytes | None = None
     """The new meta.json, None where it stays."""
     housekeeping: list[Path] = field(default_factory=list)
-    """Half lines, caches, superseded files, and messages of output processes, that are removed."""
+    """Half lines, caches, lists, superseded files, and messages of output processes, that are removed."""
     names: list[str] = field(default_factory=list)
     """Names of streams and folders that hold the leaked value, and stay; it is masked here."""
     unread: dict[str, str] = field(default_factory=dict)
@@ -195,7 +195,8 @@ def _plan(folder: Path, mask: Mask, forget: bool) -> Redaction:
     subfolders = ("torn", "outputs", layout.SUPERSEDED)
     notes = (path for name in subfolders for path in _notes(folder / layout.HOUSEKEEPING / name, mask))
     redaction.names = list(_names(folder, mask))
-    redaction.housekeeping = [*notes, *(_caches(folder) if redaction.lines else ())]
+    lists = _lists() if redaction.lines or redaction.meta is not None else ()
+    redaction.housekeeping = [*notes, *(_caches(folder) if redaction.lines else ()), *lists]
     return redaction
 
 
@@ -256,6 +257,11 @@ def _caches(folder: Path) -> Iterator[Path]:
     return (path for path in cache.cache_folders(folder) if path.is_dir())
 
 
+def _lists() -> Iterator[Path]:
+    """Yield the user's lists of experiments, of all folders: a link may have led to this one."""
+    return (path for name in keys.LISTS if (path := keys.cache_folder() / name).is_dir())
+
+
 def _announce(journal: Journal, redaction: Redaction, who: str, reason: str) -> None:
     """Write and sync the `redacted` events before any change: they explain a redaction that stops halfway."""
     lines = [_listed(new) for changed in redaction.lines.values() for new in changed.values()]
@@ -313,11 +319,7 @@ def _content_after(redaction: Redaction, path: str) -> Content | None:
 
 def _carry_out(redaction: Redaction) -> None:
     """Carry out the changes, each file whole or not at all."""
-    for path in redaction.housekeeping:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    _remove(redaction.housekeeping)
     for name, content in redaction.files.items():
         path = redaction.folder / name
         if _stamp(path) != redaction._stamps[name]:
@@ -337,6 +339,15 @@ def _carry_out(redaction: Redaction) -> None:
         replace_file(path, _lines_after(path, changed))
     if redaction.meta is not None:
         replace_file(redaction.folder / layout.META, [redaction.meta])
+    _remove(redaction.housekeeping)  # that which others, such as a page, have written meanwhile
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _lines_after(path: Path, changed: Mapping[bytes, bytes]) -> Iterator[bytes]:

@@ -63,7 +63,7 @@ def rows(root: Path, look: Look, limits: IndexLimits = LIMITS) -> Iterator[Row]:
 def path_of(root: Path) -> Path:
     """Return the path of the index of a folder."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
-    return keys.cache_folder() / "trees" / f"{name}.json"
+    return keys.cache_folder() / keys.TREES / f"{name}.json"
 
 
 _Values = list[Any]

@@ -18,6 +18,10 @@ from mlv.store.files import publish
 _SIZE = 32  # as long as the signatures that it makes
 
 
+TREES, PAGES = LISTS = ("trees", "pages")
+"""Folders of the user's own one that hold what lists of experiments show: names, params, tags and notes."""
+
+
 def cache_folder() -> Path:
     """Return the user's own folder for caches of mlv."""
     around = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

@@ -16,6 +16,7 @@ import orjson
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.errors import InvalidArgument
+from mlv.events import Event
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.events import Events
@@ -171,15 +172,20 @@ def _system_points(row: IndexRow, name: str, x: str) -> _Points:
     if x != TIME:
         raise InvalidArgument(f"x={x}: system metrics are drawn over x={TIME}", x=x)
     np = package("numpy")
-    points = [
-        (event.time.timestamp(), value)
-        for event in Events(row.digest.path, "system", stream=SYSTEM_STREAM)
-        if (row.moment is None or row.moment.has(event))
-        and isinstance(event.data, Mapping)
-        and isinstance(value := event.data.get(name), (int, float))
-    ]
+    points = [(event.time.timestamp(), value) for event, value in system_values(row, name)]
     moments, values_ = (np.array(column, float) for column in (zip(*points, strict=True) if points else ([], [])))
     return ordered(moments, values_)
+
+
+def system_values(row: IndexRow, name: str) -> Iterator[tuple[Event, float]]:
+    """Yield the values of a metric of the machine, each with its event; none where no machine was watched."""
+    folder = row.digest.path
+    if SYSTEM_STREAM not in map(layout.logical_stream, layout.streams_in(folder)):
+        return
+    for event in Events(folder, "system", stream=SYSTEM_STREAM):
+        value = event.data.get(name) if isinstance(event.data, Mapping) else None
+        if isinstance(value, (int, float)) and (row.moment is None or row.moment.has(event)):
+            yield event, value
 
 
 def _size(points: _Points) -> int:

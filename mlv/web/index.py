@@ -90,6 +90,8 @@ class PageIndex:
         self._asof, self._present = asof, present
         self._rows: dict[str, IndexRow] = {}
         self._ids: dict[Path, str] = {}
+        self._copies: dict[Path, Stamp] = {}
+        """Folders whose experiment has its row for another folder, as they were when they were read."""
         self._gone: list[tuple[int, str]] = []
         self._archived: frozenset[Path] = frozenset()
         """The folders of the experiments that are archived, as of the last look at all."""
@@ -270,9 +272,9 @@ class PageIndex:
     def _stamp_to_read(self, folder: Path, depth: Depth) -> Stamp | None:
         """Return the stamp of an experiment that has to be read; None for others, whose rows are brought up to date."""
         before = self._rows.get(self._ids.get(folder, ""))
-        if before is not None and before.digest.path != folder:
-            return None  # a copy of it
         stamp = stamp_of(folder)
+        if before is not None and before.digest.path != folder:  # a copy of it, until it changes
+            return stamp if stamp and stamp != self._copies.get(folder) else None
         if not stamp and before is not None:  # it was deleted while it was shown
             self._remove(self._ids.keys() - {folder})
             return None
@@ -292,15 +294,19 @@ class PageIndex:
         shared = {name: self._shared(sections[name]) for name in _SHARED if name in sections}
         if any(section is not sections[name] for name, section in shared.items()):
             row = replace(row, digest=replace(row.digest, meta={**sections, **shared}))
+        other = self._rows.get(row.digest.id)
+        # That folder may be gone by now, or have another experiment. Before the lock, since a disk may hang.
+        is_copy = other is not None and other.digest.path != folder and layout.exp_id(other.digest.path) == row.digest.id
         with self._changed:
             before = self._rows.get(self._ids.get(folder, ""))
-            other = self._rows.get(row.digest.id)
-            if other is not None and other.digest.path != folder and other.digest.path.exists():
+            if before is not None and before.digest.path == folder and before.digest.id != row.digest.id:
+                self._drop(before.digest.id)
+            if is_copy and other is not None:
                 self._ids[folder] = row.digest.id
                 if _size(row.stamp) <= _size(other.stamp):
+                    self._copies[folder] = row.stamp
                     return
-            elif before is not None and before.digest.id != row.digest.id:
-                self._drop(before.digest.id)
+            self._copies.pop(folder, None)
             self._version += 1
             self._ids[folder] = row.digest.id
             self._rows.pop(row.digest.id, None)
@@ -331,6 +337,7 @@ class PageIndex:
     def _remove(self, folders: Collection[Path]) -> None:
         with self._changed:
             for folder in [folder for folder in self._ids if folder not in folders]:
+                self._copies.pop(folder, None)
                 row = self._rows.get(self._ids.pop(folder))
                 if row is not None and row.digest.path == folder:
                     self._drop(row.digest.id)

@@ -45,6 +45,8 @@ class _Watched:
     offsets: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     """Of each stream at the last look: a line that somebody began and never ended is not read again and again."""
+    inodes: dict[str, int] = field(default_factory=dict)
+    """Of each stream's file at the last look."""
     is_begun: bool = False
     """Whether the offsets are those up to which lines were sent."""
 
@@ -145,11 +147,14 @@ def _news(identity: str, watched: _Watched) -> Iterator[Message]:
     for stream in streams_of(watched.folder):
         offset, path = watched.offsets.setdefault(stream, 0), watched.folder / layout.stream_file(stream)
         with suppress(OSError):
-            size = os.stat(path).st_size
-            if size in (offset, watched.sizes.get(stream)):
+            status = os.stat(path)
+            size, inode = status.st_size, status.st_ino
+            is_other = watched.inodes.setdefault(stream, inode) != inode
+            if size in (offset, watched.sizes.get(stream)) and not is_other:
                 continue
-            watched.sizes[stream] = size
-            if size < offset or size - offset > LIMITS.news_bytes:  # replaced, or written while nobody was connected
+            watched.sizes[stream], watched.inodes[stream] = size, inode
+            # Replaced, perhaps by the log of another experiment, or written while nobody was connected.
+            if is_other or size < offset or size - offset > LIMITS.news_bytes:
                 watched.offsets[stream] = whole_end(path)
                 yield "stale", {"id": identity}
                 continue

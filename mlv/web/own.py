@@ -135,7 +135,7 @@ def _checked(said: Any) -> dict[str, Any]:
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         raise InvalidArgument(f"name={name!r:.60}: give a text of up to {_LONGEST_NAME} characters", name=name)
     try:
-        orjson.dumps(said)
+        orjson.dumps([[[[said]]]])  # an answer holds the value deeper than its line does
     except TypeError:
         raise InvalidArgument("the value is nested too deeply: give one of up to 200 levels", name=name) from None
     return {"format": 1, "time": utc_text(datetime.now(timezone.utc)), "kind": kind, "name": name, "value": said.get("value")}

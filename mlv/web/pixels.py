@@ -207,9 +207,10 @@ def smoothed(x: Any, y: Any, weight: float) -> Any:
     np = package("numpy")
     if len(y) < 2 or not weight:
         return y.astype(float)
-    gaps = np.diff(x)
-    mean = float(x[-1] - x[0]) / (len(x) - 1)
-    distances = np.where(gaps > 0, gaps / mean, 1.0) if mean > 0 else np.ones(len(gaps))
+    with np.errstate(over="ignore"):  # a range wider than floats: its points count one by one
+        gaps = np.diff(x)
+        mean = float(x[-1] - x[0]) / (len(x) - 1)
+    distances = np.where(gaps > 0, gaps / mean, 1.0) if 0 < mean < math.inf else np.ones(len(gaps))
     kept = np.concatenate(([weight], weight**distances))
     # Each point is the map `s -> kept * s + fresh`; maps are joined two, four, eight ... at a time, until nothing older counts.
     total, share = (1 - kept) * y, 1 - kept

@@ -8,13 +8,11 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query.events import Events
 from mlv.query.many.axes import TIME
 from mlv.query.many.values import coded, in_order, numbers, positions
 from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.long_table import metrics_of_many
 from mlv.query.metrics.parse_many_logs import STEP
-from mlv.store.layout import SYSTEM_STREAM
 from mlv.web import curves, lines
 from mlv.web.index import IndexRow
 
@@ -77,8 +75,5 @@ def _system_points(row: IndexRow, asked: curves.Question) -> Iterable[_Point]:
     """Return the points of a metric of the machine, which knows the time only."""
     if asked.x != TIME:
         raise InvalidArgument(f"x={asked.x}: system metrics are drawn over x={TIME}", x=asked.x)
-    name = asked.metric.removeprefix(curves.SYSTEM)
-    for event in Events(row.digest.path, "system", stream=SYSTEM_STREAM):
-        value = event.data.get(name) if isinstance(event.data, Mapping) else None
-        if isinstance(value, (int, float)):
-            yield event.time.timestamp(), float(value), event.run, event.seq
+    for event, value in curves.system_values(row, asked.metric.removeprefix(curves.SYSTEM)):
+        yield event.time.timestamp(), float(value), event.run, event.seq

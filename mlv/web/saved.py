@@ -29,7 +29,7 @@ _LARGEST = 1 << 30
 def path_of(root: Path) -> Path:
     """Return the path of the saved rows of a folder."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
-    return keys.cache_folder() / "pages" / f"{name}.rows"
+    return keys.cache_folder() / keys.PAGES / f"{name}.rows"
 
 
 def load(root: Path) -> Mapping[Path, Any]:

@@ -169,6 +169,8 @@ def _grown(folder: Path, stamp: Stamp, file: _File) -> _ByName | None:
         return None
     before = file.content(needs_time=True)
     tail = _Tail(folder, file.blocks)
+    if tail.is_unended:
+        return None
     if not tail.length:  # copied, or touched
         _save(folder, stamp, began_ns, file.metric, before, file.blocks)
         return before.series
@@ -188,11 +190,13 @@ class _Tail:
         self.tables: list[Any] = []
         self.blocks = {stream: list(own) for stream, own in blocks.items()}
         self.length = 0
-        """Bytes of the lines."""
+        """Bytes of the lines that have ended."""
+        self.is_unended = False
+        """Whether an event stands behind them that counts although its line has not ended."""
         self._is_plain = layout.REWOUND not in map(layout.logical_stream, blocks)
         for stream, own in self.blocks.items():
             for parsed in parse(folder, stream, sum(length for length, _ in own), fingerprint.of_user()):
-                self._is_plain = self._is_plain and not parsed.unended
+                self.is_unended |= bool(parsed.unended)
                 self.tables += [table for table in parsed.tables if table.num_rows]
                 if parsed.end > parsed.start:
                     own.append((parsed.end - parsed.start, parsed.fingerprint))
@@ -369,8 +373,8 @@ def _range(steps: Any) -> list[float] | None:
     """Return first step and distance of steps that are evenly spaced, as those of most scripts are; else None."""
     if len(steps) < 2 or not package("numpy").isfinite(steps[:2]).all():
         return None
-    first, distance = float(steps[0]), float(steps[1] - steps[0])
-    is_even = package("numpy").array_equal(steps, _from_range(len(steps), first, distance))
+    first, distance = float(steps[0]), float(steps[1]) - float(steps[0])
+    is_even = math.isfinite(distance) and package("numpy").array_equal(steps, _from_range(len(steps), first, distance))
     return [first, distance] if is_even else None
 
 
@@ -382,6 +386,7 @@ def _shared(steps: Any) -> Any:
 @lru_cache(maxsize=4)
 def _from_range(count: int, first: float, distance: float) -> Any:
     """Return evenly spaced steps; experiments that log alike share them, and half of their memory."""
-    steps = first + distance * package("numpy").arange(count)
+    with package("numpy").errstate(over="ignore"):  # steps that only begin so, and whose range would be wider than floats
+        steps = first + distance * package("numpy").arange(count)
     steps.flags.writeable = False
     return steps

@@ -17,12 +17,15 @@ import mlv
 from mlv.audit.merge import merge
 from mlv.audit.redact import Redaction, redact
 from mlv.audit.verify import verify
+from mlv.cli.index import Index, IndexLimits
+from mlv.cli.row import Row
 from mlv.errors import ExperimentBusy, InvalidArgument, InvalidPattern, NotAnExperiment
 from mlv.optional import is_installed
 from mlv.store import layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner, process_start
 from mlv.transport.journal import Journal
+from mlv.web import index, saved
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -187,6 +190,23 @@ class TestGone:
 
         assert holders(tmp_path) == []
         assert mlv.Exp.open(exp).history()["loss"].dropna().tolist() == [0.5]
+
+    def test_lists_of_experiments(self, tmp_path, monkeypatch):
+        """What `mlv ls` and a page have saved of a whole folder is gone, also where meta.json alone holds the secret."""
+        monkeypatch.setattr(saved, "WORTH", 1)
+        monkeypatch.setattr(index, "SETTLED_NS", -10_000_000_000)
+        with mlv.Exp(tmp_path / "runs", "exp", {"door": SECRET}, capture=()) as exp:
+            exp.log({"loss": 0.5}, step=1)
+        index.PageIndex(tmp_path / "runs").refresh()
+        row = Row(*[None] * len(Row._fields))._replace(status="ok")
+        listed = Index(tmp_path / "runs", lambda *_: row, IndexLimits(1, -(10**12)))
+        assert list(listed.rows())
+        listed.save("table", f"exp  ok  {SECRET}=1")
+        assert len([path for path in holders(tmp_path) if path.startswith("caches")]) == 2
+
+        redacted(exp.path)
+
+        assert holders(tmp_path) == []
 
     def test_what_a_killed_process_left(self, exp, tmp_path):
         """Files that were never finished are looked at as well."""

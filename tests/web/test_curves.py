@@ -223,6 +223,19 @@ def test_system_metric_as_csv(client, runs):
     assert list(csv.reader(io.StringIO(answer.text)))[1:] == [["machine", exp.id, "", "2026-11-30T06:00:00.250000Z", "12.5"]]
 
 
+def test_system_metric_of_experiments_without_a_machine(client, runs, ids):
+    """An experiment whose machine was not watched has no points of it, and stops neither the curves of others nor their CSV."""
+    line = b'{"run":"r1","seq":1,"time":"2026-11-30T06:00:00.250000Z","type":"system","data":{"cpu_percent":12.5}}\n'
+    (runs / "digits" / "system.log.jsonl").write_bytes(line)
+    header, _ = asked(client, ids, m="system:cpu_percent", x="time", px=3)
+    answer = client.get("api/csv", params={"ids": ",".join(ids), "m": "system:cpu_percent", "x": "time"})
+    nowhere = client.get(f"api/exp/{ids[1]}/line", params={"m": "system:cpu_percent", "x": "time", "y": "1"})
+
+    assert sorted(curve["points"] for curve in header["curves"]) == [0, 1]
+    assert [row[4] for row in csv.reader(io.StringIO(answer.text))] == ["value", "12.5"]
+    assert (nowhere.status_code, nowhere.json()["error"]) == (400, "no value of system:cpu_percent lies there")
+
+
 def test_sparks_need_a_metric(client, ids):
     """A question for no metric is refused with a sentence."""
     assert "m= is missing" in client.get("api/sparks", params={"ids": ids[0]}).json()["error"]

@@ -10,6 +10,7 @@ import pytest
 
 import mlv
 from mlv.query.digest import read_digest
+from mlv.store.meta import read_meta
 from mlv.web import index, saved
 from mlv.web.index import PageIndex
 
@@ -83,11 +84,54 @@ def test_broken_experiment_is_a_row(client, runs):
 
 def test_copy_counts_once(client, runs):
     """A copy of an experiment is no second row."""
-    shutil.copytree(runs / "digits", runs / "copy")
+    shutil.copytree(runs / "digits", runs / "later")
 
     rows, _, _ = whole(client)
 
     assert len(rows) == 2
+
+
+def exchanged(runs: Path) -> None:
+    """Let two experiments have the folders of each other."""
+    (runs / "digits").rename(runs / "aside")
+    (runs / "digits_1").rename(runs / "digits")
+    (runs / "aside").rename(runs / "digits_1")
+
+
+def replaced(runs: Path) -> None:
+    """Put another experiment where a copy was."""
+    shutil.rmtree(runs / "later")
+    with mlv.Exp(runs, "later", capture=()) as exp:
+        exp.log({"loss": 9.0}, step=1)
+
+
+def gone_on(runs: Path) -> None:
+    """Log into the copy, which is longer then."""
+    with mlv.Exp.open(runs / "later") as exp:
+        exp.log({"loss": 9.0}, step=100)
+
+
+def gone(runs: Path) -> None:
+    """Remove that of which there is a copy."""
+    shutil.rmtree(runs / "digits")
+
+
+@pytest.mark.parametrize("change", [exchanged, replaced, gone_on, gone])
+def test_folders_that_have_got_another_experiment(runs, change):
+    """After renaming, replacing or removing, also of copies, the list is what a server that is started then has."""
+    shutil.copytree(runs / "digits", runs / "later")
+    page, fresh = PageIndex(runs), PageIndex(runs)
+    page.refresh()
+    change(runs)
+    for _ in range(2):  # one in whose place there was another a moment ago may need a second look
+        page.refresh()
+    fresh.refresh()
+
+    def listed(index: PageIndex) -> dict[str, tuple[float, int]]:
+        return {row.digest.id: (row.digest.metrics["loss"].last, row.digest.metrics["loss"].count) for row in index.rows()}
+
+    assert listed(page) == listed(fresh)
+    assert all(read_meta(row.digest.path).id == row.digest.id for row in page.rows())
 
 
 def test_many_metrics_are_cut(client, runs):

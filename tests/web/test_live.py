@@ -122,6 +122,22 @@ def test_much_is_asked_for_again(runs):
     assert shorter == [("stale", {"id": "1"})]
 
 
+@pytest.mark.parametrize("more", [0, 5])
+def test_log_that_is_another_file(runs, more):
+    """Of a log that was replaced, as by a redaction, no line is sent as a new one, however long it is; later ones are."""
+    follower, log = follow(runs), runs / "digits" / "log.jsonl"
+    before = follower.news()
+    other = runs / "other.jsonl"
+    other.write_bytes(log.read_bytes() + more * LINE)
+    other.replace(log)
+    replaced = follower.news()
+    with open(log, "ab") as file:
+        file.write(LINE)
+
+    assert (before, replaced) == ([], [("stale", {"id": "1"})])
+    assert [name for name, _ in follower.news()] == ["points"]
+
+
 def test_line_that_nobody_ends_is_read_once(runs, monkeypatch):
     """Half a line that stays, however long, is no reason to read it again, or to have curves asked for ten times a second."""
     monkeypatch.setattr(LIMITS, "news_bytes", 100)

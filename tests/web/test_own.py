@@ -165,3 +165,13 @@ def test_value_that_is_nested_too_deeply(client):
 
     assert answer.status_code == 400
     assert "too deeply" in answer.json()["error"]
+
+
+def test_every_value_that_is_kept_can_be_read_again(client):
+    """Whatever its depth, a value is either refused with a sentence, or kept and sent: no line stops later answers."""
+    for depth in range(240, 260):
+        content = b'{"kind":"note","name":"x","value":%s}' % (b"[" * depth + b"]" * depth)
+        answer = client.post("api/own", content=content, headers={**ORIGIN, "content-type": "application/json"})
+
+        assert answer.status_code in (200, 400), depth
+        assert client.get("api/own").status_code == 200, depth

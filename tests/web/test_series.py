@@ -237,6 +237,31 @@ def test_line_that_is_being_written(folder):
     assert not list((folder / ".mlv").glob("cache/*.series"))
 
 
+def test_line_without_its_end_behind_those_that_are_saved(folder):
+    """A last line that a killed process left without its end is drawn beside the saved ones, and again the next time."""
+    drawn(folder)
+    with open(folder / "log.jsonl", "ab") as log:
+        log.write(line("r2", 1, "metrics", 50, step=900, data={"loss": 4.5}).rstrip(b"\n"))
+
+    assert [drawn(folder)[-1], drawn(folder)[-1]] == [(900, 4.5)] * 2
+
+
+@pytest.mark.parametrize("steps", [[1e308, -1e308, 1e308], [0.0, 1e308, 1.5e308], [-1e308, 0.0, 1e308]])
+def test_steps_wider_apart_than_floats(tmp_path, steps):
+    """Steps whose distances no float holds are drawn, smoothed as well, without a warning in the server's terminal."""
+    (tmp_path / "meta.json").write_text('{"format":1,"name":"n","created":"2026-01-01T00:00:00.000000Z","params":{}}')
+    lines = [line("r1", number, "metrics", step=step, data={"loss": 1.0}) for number, step in enumerate(steps, 1)]
+    (tmp_path / "log.jsonl").write_bytes(b"".join(lines))
+    before = drawn(tmp_path)
+    row = index.read(tmp_path)
+    assert row is not None
+    answer = curves.Curves().answer([row], curves.question({"m": "loss", "smooth": "0.5", "px": "20"}))
+
+    assert before == drawn(tmp_path) == [(step, 1.0) for step in sorted(steps)]
+    floats = np.frombuffer(answer, "<f8", offset=4 + int.from_bytes(answer[:4], "little")).reshape(-1, 20)
+    assert (np.isnan(floats[-1]) == np.isnan(floats[0])).all()
+
+
 def test_values_that_are_no_numbers(folder):
     """A log with values that floats do not hold is drawn line by line, and nothing is saved of it."""
     with mlv.Exp.open(folder) as exp:

@@ -190,7 +190,7 @@ export function view(path: string, search: string, hash = ""): View {
   const match = /(?:^|\/)e\/([^/]+)\/?$/.exec(path);
   const zoom = text("zoom").split(",").map((item) => number(item));
   return {
-    exp: match ? decodeURIComponent(match[1]!) : "",
+    exp: match ? decoded(match[1]!) : "",
     tab: choice(hash.replace(/^#/, ""), tabs, "overview"),
     where: text("where"),
     q: text("q"),

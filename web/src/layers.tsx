@@ -1,22 +1,12 @@
 /** Masks drawn over an image, and the classes that they have. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { groups } from "./format";
-import { classesOf, counted, isDrawn, painted, switchedOver, tint, type Classes, type Mask } from "./masks";
+import { classesOf, counted, isDrawn, latest, painted, switchedOver, tint, type Classes, type Mask } from "./masks";
 import { fileBytes } from "./source";
 import { change, view } from "./state";
 
-const mostKept = 24;
-const kept = new Map<string, Promise<Classes>>();
-
 /** Read a mask, or take one of the latest that were read: the layer and the legend of an image share it. */
-function read(id: string, path: string): Promise<Classes> {
-  const key = `${id} ${path}`;
-  const classes = kept.get(key) ?? fileBytes(id, path).then(classesOf);
-  kept.delete(key);
-  kept.set(key, classes);
-  for (const oldest of kept.keys()) if (kept.size > mostKept) kept.delete(oldest);
-  return classes;
-}
+const read = latest(24, async (id, path) => classesOf(await fileBytes(id, path)));
 
 interface State {
   path: string;

@@ -46,9 +46,27 @@ export async function classesOf(bytes: Uint8Array): Promise<Classes> {
     if (form !== 0 || interlace !== 0 || (depth !== 8 && depth !== 16)) throw new Error("The mask is no grey PNG of 8 or 16 bits.");
   }
   const inflated = new Blob(data as BlobPart[]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const lines = unfiltered(new Uint8Array(await new Response(inflated).arrayBuffer()), (width * depth) / 8, height, depth / 8);
+  const raw = new Uint8Array(await new Response(inflated).arrayBuffer());
+  const wide = (width * depth) / 8;
+  // Before memory is taken for its pixels: the head of a damaged file may tell of any number.
+  if (!wide || !height || raw.length < (wide + 1) * height) throw new Error("The file of the mask is damaged.");
+  const lines = unfiltered(raw, wide, height, depth / 8);
   const values = depth === 8 ? Uint16Array.from(lines) : Uint16Array.from({ length: width * height }, (_, at) => lines[2 * at]! * 256 + lines[2 * at + 1]!);
   return { width, height, values };
+}
+
+/** Make a reader that keeps its latest answers, and asks again for what it could not get. */
+export function latest<T>(most: number, read: (id: string, path: string) => Promise<T>): (id: string, path: string) => Promise<T> {
+  const kept = new Map<string, Promise<T>>();
+  return (id, path) => {
+    const key = `${id} ${path}`;
+    const answer = kept.get(key) ?? read(id, path);
+    kept.delete(key);
+    kept.set(key, answer);
+    for (const oldest of kept.keys()) if (kept.size > most) kept.delete(oldest);
+    answer.catch(() => kept.get(key) === answer && kept.delete(key));
+    return answer;
+  };
 }
 
 /** Undo the filters of a PNG's lines, each of which says how it differs from the pixel at its left and from those above. */

@@ -23,15 +23,21 @@ const own: Record<string, (row: Row) => unknown> = {
 
 /** Look up the value of a column. */
 export function cell(row: Row, column: string): unknown {
-  if (column.startsWith("params.")) return row.params[column.slice(7)];
+  if (column.startsWith("params.")) return held(row.params, column.slice(7));
   if (column.startsWith("metrics.")) {
     const name = column.slice(8);
-    if (row.metrics[name]) return row.metrics[name].value ?? undefined;
+    const whole = held(row.metrics, name);
+    if (whole) return whole.value ?? undefined;
     const at = name.lastIndexOf(".");
     const stat = stats.find((one) => one === name.slice(at + 1));
-    return stat ? (row.metrics[name.slice(0, at)]?.[stat as Stat] ?? undefined) : undefined;
+    return stat ? (held(row.metrics, name.slice(0, at))?.[stat as Stat] ?? undefined) : undefined;
   }
-  return own[column]?.(row);
+  return held(own, column)?.(row);
+}
+
+/** Look up a name that an address may have made up: `constructor` and `__proto__`, which every object has, are none. */
+function held<T>(values: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(values, name) ? values[name] : undefined;
 }
 
 /** Write the head of a column. */
@@ -39,8 +45,9 @@ export function title(column: string): string {
   return column.replace(/^(params|metrics|spark)\./, "");
 }
 
-/** Compare two values: numbers by size, texts by their words and numbers, what is absent last. */
+/** Compare two values: numbers by size, before texts by their words and numbers, what is absent last. */
 export function compare(one: unknown, two: unknown): number {
+  if ((typeof one === "number") !== (typeof two === "number")) return typeof one === "number" ? -1 : 1;
   if (typeof one === "number" && typeof two === "number") {
     if (Number.isNaN(one) || Number.isNaN(two)) return Number(Number.isNaN(one)) - Number(Number.isNaN(two));
     return one - two;
@@ -90,10 +97,15 @@ export function chosen(rows: readonly Row[]): string[] {
 
 /** Check whether the value of a column lies in a range; what is absent does not. */
 export function isWithin(value: unknown, { from, to }: Brush): boolean {
-  if (typeof value === "number") return value >= Number(from) && value <= Number(to);
-  if (value == null) return false;
-  const word = typeof value === "object" ? JSON.stringify(value) : String(value);
-  return collator.compare(word, from) >= 0 && collator.compare(word, to) <= 0;
+  if (value == null || Number.isNaN(value)) return false;
+  const own = typeof value === "object" ? JSON.stringify(value) : value;
+  // A column may have numbers and words: an end that reads as a number is one, but among words that read so as well.
+  const [least, most] = [from, to].map((end) => (isNumeral(end) && (typeof own === "number" || !isNumeral(String(own))) ? Number(end) : end));
+  return compare(own, least) >= 0 && compare(own, most) <= 0;
+}
+
+function isNumeral(text: string): boolean {
+  return text.trim() !== "" && !Number.isNaN(Number(text));
 }
 
 /** Mark a range, in place of the one that its column has; a null takes that away. */

@@ -1,5 +1,6 @@
 /** Axes: where values lie between two ends, and which marks stand at them. */
 import { number } from "./format";
+import { compare } from "./rows";
 
 export interface Axis {
   /** Share between the ends, 0 to 1, or NaN of what the axis has not. */
@@ -85,7 +86,7 @@ export function momentWords(splits: readonly (number | null)[]): string[] {
 export function axis(values: readonly unknown[], isLog: boolean, many = 6): Axis {
   const present = values.filter((value) => value != null);
   if (present.length && present.every((value) => typeof value === "number")) return numeric(present.filter(Number.isFinite), isLog, many);
-  const words = [...new Set(present.map((value) => word(value)))].sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
+  const words = [...new Map(present.map((value) => [word(value), typeof value === "object" ? word(value) : value]))].sort((one, two) => compare(one[1], two[1])).map(([text]) => text);
   const at = (value: unknown): number => (value == null ? NaN : words.length > 1 ? words.indexOf(word(value)) / (words.length - 1) : 0.5);
   return {
     at, kind: "linear", of: (text) => at(text), text: (share) => words[Math.min(Math.max(Math.round(share * (words.length - 1)), 0), words.length - 1)] ?? "",

@@ -186,11 +186,8 @@ export function fileAddress(id: string, path: string): string {
 
 /** Read a file of an experiment whole. */
 export async function fileBytes(id: string, path: string, signal?: AbortSignal): Promise<Uint8Array> {
-  const address = fileAddress(id, path);
-  if (isFolder) return folderBytes(address);
-  const answer = await fetch(address, signal ? { signal } : {});
-  if (!answer.ok) throw new Refused(`The file ${path} is not there.`);
-  return new Uint8Array(await answer.arrayBuffer());
+  if (isFolder) return folderBytes(fileAddress(id, path));
+  return new Uint8Array(await (await ask(`exp/${id}/file`, { path }, signal)).arrayBuffer());
 }
 
 /** Write the address of all points of a chart as CSV. */

@@ -38,6 +38,8 @@ test("a page of one experiment has a path and a part of its own", () => {
 });
 
 test("values that make no sense are passed over", () => {
+  assert.equal(read("e/%E0%A4%A").exp, "%E0%A4%A");
+  assert.deepEqual(read("?masks=%25zz&brush=%25zz:%25zz:1"), { ...start, masks: ["%zz"], brush: [{ column: "%zz", from: "%zz", to: "1" }] });
   assert.deepEqual(read("?zoom=9,1&smooth=x&pick=a.0,b.0,a.1,c&panel=evil&step=&y=3"), { ...start, pick: [{ id: "a", slot: 0 }] });
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { deflateSync } from "node:zlib";
-import { classesOf, counted, isDrawn, masksOf, painted, switchedOver, tint } from "../src/masks";
+import { classesOf, counted, isDrawn, latest, masksOf, painted, switchedOver, tint } from "../src/masks";
 
 /** Write a grey PNG whose lines are filtered by each rule in turn. */
 function png(width: number, height: number, depth: 8 | 16, values: readonly number[]): Uint8Array {
@@ -39,6 +39,32 @@ for (const depth of [8, 16] as const) {
 
 test("a file that is no mask is said", async () => {
   await assert.rejects(classesOf(new Uint8Array([0x47, 0x49, 0x46])), /no PNG/);
+});
+
+test("a mask whose pixels are not all there is said, whatever size its head tells of", async () => {
+  const sound = png(7, 11, 8, Array.from({ length: 77 }, () => 1));
+  const headed = (width: number, height: number): Uint8Array => {
+    const damaged = new Uint8Array(sound);
+    new DataView(damaged.buffer).setUint32(16, width);
+    new DataView(damaged.buffer).setUint32(20, height);
+    return damaged;
+  };
+  for (const [width, height] of [[0, 0], [7, 0], [0, 11], [7, 12], [4294967295, 4294967295]] as const) await assert.rejects(classesOf(headed(width, height)), /damaged/);
+  await assert.rejects(classesOf(sound.slice(0, 8)));
+});
+
+test("what could not be read is asked for again, and the rest is read once", async () => {
+  const asked: string[] = [];
+  let isThere = false;
+  const read = latest(2, async (_, path) => {
+    asked.push(path);
+    if (!isThere) throw new Error("busy");
+    return path;
+  });
+  await assert.rejects(Promise.all([read("e", "a"), read("e", "a")]), /busy/);
+  isThere = true;
+  assert.deepEqual(await Promise.all([read("e", "a"), read("e", "a"), read("e", "b"), read("e", "c"), read("e", "a")]), ["a", "a", "b", "c", "a"]);
+  assert.deepEqual(asked, ["a", "a", "b", "c", "a"]);
 });
 
 test("masks have names, files and the meaning of their classes", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { brushed, cell, chosen, folded, grouped, isWithin, matching, named, sorted, spread, tree, turned } from "../src/rows";
+import { axis } from "../src/scales";
 import { rows, type Row } from "../src/source";
 
 const answer = {
@@ -85,6 +86,27 @@ test("a range keeps numbers by size and words by their order, both ends included
   const [one, two] = [{ column: "a", from: "1", to: "2" }, { column: "b", from: "1", to: "2" }];
   assert.deepEqual(brushed([one, two], "a", ["3", "4"]), [two, { column: "a", from: "3", to: "4" }]);
   assert.deepEqual(brushed([one, two], "a", null), [two]);
+});
+
+test("a range has what lies between its ends on the axis, also of a column with numbers and words", () => {
+  const values = [0.1, 1e-5, -10, -5, 2, "auto", "NaN", "v10", "v9", true, [1, 2]];
+  const scale = axis(values, false);
+  const order = [...values].sort((one, two) => scale.at(one) - scale.at(two));
+  order.forEach((low, from) => order.slice(from).forEach((high, length) => {
+    const range = { column: "params.a", from: scale.text(scale.at(low)), to: scale.text(scale.at(high)) };
+    assert.deepEqual(order.filter((value) => isWithin(value, range)), order.slice(from, from + length + 1), JSON.stringify(range));
+  }));
+  assert.deepEqual(order.slice(0, 5), [-10, -5, 1e-5, 0.1, 2]);
+});
+
+test("a column that no row has is empty, whatever its name", () => {
+  for (const name of ["__proto__", "constructor", "toString", "__defineGetter__", "valueOf"]) {
+    for (const column of [name, `params.${name}`, `metrics.${name}`, `metrics.${name}.max`]) {
+      assert.equal(cell(all[0]!, column), undefined, column);
+      assert.equal(isWithin(cell(all[0]!, column), { column, from: "", to: "z" }), false);
+      assert.equal(sorted(all, [column]).length, all.length);
+    }
+  }
 });
 
 test("a star stands for any part of a name, and nothing else is special", () => {
