@@ -116,7 +116,7 @@ class KerasCallback:
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Log an evaluation, unless it is the one at the end of an epoch, whose metrics come with those of the epoch."""
-        if not self._is_training and logs and not self._connection.is_repeated(logs):
+        if not self._is_training and logs and not self._connection.is_row_repeated(logs, self._step, self):
             self._connection.log({f"test/{name}": value for name, value in logs.items()}, step=self._step)
 
     def _join(self) -> None:

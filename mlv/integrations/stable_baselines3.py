@@ -54,7 +54,7 @@ class SB3Writer:
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
         """Log what was recorded since the last time."""
-        if self.connection.is_row_repeated(key_values, step or None):  # without a step, it is 0 each time
+        if self.connection.is_row_repeated(key_values, step, self):
             return
         metrics, others, excluded = {}, [], key_excluded.get
         for key, value in key_values.items():

@@ -333,3 +333,106 @@ def test_each_event_is_logged_once(name, number, tmp_path, monkeypatch):
     assert len(once) > 2
     told = [str(warning.message) for warning in shown if issubclass(warning.category, mlv.MlvWarning)]
     assert ["two callbacks" in text for text in told] == [True] * ((name, number) not in SILENT)
+
+
+ROWS: dict[str, Any] = {}
+"""By the name of its integration, what makes a logger, and what makes a function that logs a row to a list of them."""
+
+
+def rows(function):
+    ROWS[function.__name__.removesuffix("_rows")] = function
+    return function
+
+
+@rows
+def lightning_rows():
+    library("lightning.pytorch")
+    from mlv.integrations.lightning import Logger
+
+    def start(loggers):
+        return lambda row, step: [logger.log_metrics(row, step=step) for logger in loggers]
+
+    return lambda exp: Logger(exp=exp), start
+
+
+@rows
+def accelerate_rows():
+    torch_of_one_thread()
+    library("accelerate")
+    from accelerate import Accelerator
+
+    from mlv.integrations.accelerate import Tracker
+
+    def start(trackers):
+        accelerator = Accelerator(cpu=True, log_with=trackers)
+        accelerator.init_trackers("project")
+        return lambda row, step: accelerator.log(row, step=step)
+
+    return lambda exp: Tracker(exp=exp), start
+
+
+@rows
+def stable_baselines3_rows():
+    torch_of_one_thread()
+    library("stable_baselines3")
+    from stable_baselines3.common.logger import Logger
+
+    from mlv.integrations.stable_baselines3 import Writer
+
+    def start(writers):
+        logger = Logger(None, writers)
+
+        def log(row, step):
+            for name, value in row.items():
+                logger.record(name, value)
+            logger.dump(step)
+
+        return log
+
+    return lambda exp: Writer(exp=exp), start
+
+
+@rows
+def keras_rows():
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    torch_of_one_thread()
+    library("keras")
+    from mlv.integrations.keras import Callback
+
+    def start(callbacks):
+        return lambda row, _: [callback.on_test_end(row) for callback in callbacks]  # of a loop of the user's
+
+    return lambda exp: Callback(exp=exp), start
+
+
+@pytest.mark.parametrize("number", ["single", "one", "two"])
+@pytest.mark.parametrize("name", ROWS)
+def test_equal_rows_are_all_kept(name, number, tmp_path, monkeypatch):
+    """A script may log one mapping at one step again, with the same values or others: each time it is another event."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLV_INLINE", "1")
+    new, start = ROWS[name]()
+    with mlv.Exp("runs", "rows") as exp, warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", mlv.MlvWarning)
+        logger, row = new(exp), {"loss": 0.0}
+        log = start({"single": [logger], "one": [logger, logger], "two": [logger, new(exp)]}[number])
+        for step, loss in ((0, 0.0), (0, 0.0), (0, 1.0), (1, 1.0), (1, 1.0)):
+            row["loss"] = loss
+            log(row, step)
+        values = [value for event in exp.events("metrics") for value in event.data.values()]
+
+    assert values == [0.0, 0.0, 1.0, 1.0, 1.0]
+    told = [str(warning.message) for warning in shown if issubclass(warning.category, mlv.MlvWarning)]
+    assert ["two callbacks" in text for text in told] == [True] * (number != "single")
+
+
+def test_two_loggers_may_share_a_mapping(tmp_path, monkeypatch):
+    """Two loggers of one experiment that a script calls in turn keep what it put into one mapping for each."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    new, _ = ROWS["lightning"]()
+    with mlv.Exp(tmp_path, "rows") as exp:
+        row: dict[str, float] = {}
+        for number, logger in enumerate((new(exp), new(exp))):
+            row["loss"] = float(number)
+            logger.log_metrics(row, step=3)
+        assert [event.data["loss"] for event in exp.events("metrics")] == [0.0, 1.0]
