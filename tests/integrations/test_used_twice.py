@@ -271,6 +271,51 @@ def ignite():
 
 
 @training
+def ray():
+    library("ray.tune")
+    from ray.tune.callback import CallbackList
+
+    from mlv.integrations.ray import Callback
+
+    def train(callbacks):
+        tuned = CallbackList(callbacks)
+        tuned.setup()
+        other = SimpleNamespace(checkpoint=object(), metrics={"trial_id": "other"})
+        trial = SimpleNamespace(
+            trial_id="abc_00000", config={"lr": 1}, latest_checkpoint_result=other, last_result={"loss": 1.0}, error_file=None
+        )
+        of_trial: dict[str, Any] = {"trials": [trial], "trial": trial}
+        for iteration in (1, 2, 3):
+            tuned.on_trial_start(iteration=iteration, **of_trial)
+            tuned.on_trial_result(iteration=iteration, result={"training_iteration": iteration, "loss": 1.0}, **of_trial)
+            if iteration < 3:
+                tuned.on_trial_recover(iteration=iteration, **of_trial)
+        tuned.on_trial_complete(iteration=3, **of_trial)
+        tuned.on_experiment_end(trials=[trial])
+
+    return lambda exp: Callback(exp=exp), train
+
+
+@training
+def ray_train():
+    library("ray.train")
+    from mlv.integrations.ray import TrainCallback
+
+    def train(callbacks):
+        config = SimpleNamespace(name="fit", storage_path="/storage")
+        context = SimpleNamespace(run_config=config, train_loop_config={"lr": 1})
+        for number in range(3):
+            metrics = [{"loss": 1.0}]
+            for callback in callbacks:
+                callback.after_report(context, metrics, None)
+            error = ValueError("unlucky")
+            for callback in callbacks if number == 1 else ():
+                callback.after_exception(context, {0: error})
+
+    return lambda exp: TrainCallback(exp=exp), train
+
+
+@training
 def stable_baselines3():
     torch_of_one_thread()
     library("stable_baselines3")
@@ -308,8 +353,10 @@ SILENT = {("lightgbm", "one"), ("xgboost", "one")}
 
 
 def kept(exp):
-    """What is in the log, without values, which differ from time to time; a rewind to where the log stands changes nothing."""
-    events = [event for event in exp.events() if event.type not in ("run_started", "message", "rewound")]
+    """What is in the logs, without values, which differ from time to time; a rewind to where a log stands changes nothing."""
+    every = [event for each in (exp, *exp.sub_exps) for event in each.events()]
+    told = [event for event in every if "two callbacks" in str(event.data.get("message"))]
+    events = [event for event in every if event.type not in ("run_started", "rewound") and event not in told]
     return [(event.type, event.name, event.step, sorted(event.data), sorted(event.at or ())) for event in events]
 
 
