@@ -27,6 +27,8 @@ _META = "meta.json"
 _TRASH = Path(".mlv", "trash")
 _NAME = re.compile(r"\w[\w .=+-]{0,99}")
 """What may name a folder without further ado."""
+_NAME_BYTES = 180
+"""The name of an experiment has at most 200; a digest or a number may follow."""
 
 
 def root_of(uri: str) -> Path:
@@ -37,11 +39,12 @@ def root_of(uri: str) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """Return a name for a folder: the same, or one with the same beginning and a digest where it has other characters."""
-    if _NAME.fullmatch(name):
+    """Return a name for a folder: the same, or its beginning and a digest where it is too long or has other characters."""
+    content = name.encode(errors="surrogatepass")
+    if _NAME.fullmatch(name) and len(content) <= _NAME_BYTES and name not in (_META, FILE):
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return re.sub(r"[^\w.=+-]+", "_", name)[:80].strip("_. ") + f"_{digest}"
+    beginning = re.sub(r"[^\w.=+-]+", "_", name)[:80].encode()[:_NAME_BYTES].decode(errors="ignore")
+    return beginning.strip("_. ") + f"_{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def milliseconds(time: Any) -> int:
@@ -81,6 +84,18 @@ class Identity:
             return self.path
         relative = self.path.relative_to(trash)
         return trash.parent.parent / Path(*relative.parts[1:])  # the first one is the time of the deletion
+
+    @property
+    def path_back(self) -> Path:
+        """The path to which it comes back: the former one, or one beside that where another experiment has it now.
+
+        Where the experiment around it is in the trash too, it comes out of that, into the folder of both.
+        """
+        path, trash = self.former_path, _trash_of(self.path)
+        if trash is not None and not (path.parent.is_dir() or (path.parent.parent / _META).exists()):
+            path = trash.parent.parent / path.name
+        names = (path.name, *(f"{path.name}_{number}" for number in range(1, 1000)))
+        return next((path.with_name(name) for name in names if not os.path.lexists(path.with_name(name))), path)
 
 
 def identity_of(path: Path) -> Identity | None:
