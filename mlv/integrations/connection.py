@@ -135,6 +135,8 @@ class Connection:
         exp = self._exp
         if exp is None:
             return
+        if self._rows is not None:
+            self._rows.forget()
         with self.guard("the end of the run"):
             if not self._is_own:
                 exp.flush()

@@ -43,6 +43,10 @@ class Rows:
         self._latest: tuple[object, object, object, object, int] = (self, None, None, None, 0)
         """A row, its step, a copy, who logged it and how often it came from there; in one, for threads may log at once."""
 
+    def forget(self) -> None:
+        """Take the next row for a new one, whatever it is: a training is over."""
+        self._latest = self, None, None, None, 0
+
     def is_repeated(self, row: Any, step: object, owner: object, times: Callable[[], int]) -> bool:
         """Return whether this row was the latest one, with the same values at the same step, from another owner.
 

@@ -473,6 +473,23 @@ def test_equal_rows_are_all_kept(name, number, tmp_path, monkeypatch):
     assert ["two callbacks" in text for text in told] == [True] * (number != "single")
 
 
+@pytest.mark.parametrize("name", ["lightning", "stable_baselines3"])
+def test_trainings_one_after_the_other_may_be_equal(name, tmp_path, monkeypatch):
+    """A training that another logger of the experiment logs, after the end of one with the same values, is all kept."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    new, _ = ROWS[name]()
+    with mlv.Exp(tmp_path, "rows") as exp:
+        row = {"loss": 0.0}
+        for logger in (new(exp), new(exp)):
+            if name == "lightning":
+                logger.log_metrics(row, step=3)
+                logger.finalize("success")
+            else:
+                logger.write(row, {"loss": None}, 3)
+                logger.close()
+        assert exp.summary()["loss"].count == 2
+
+
 def test_two_loggers_may_share_a_mapping(tmp_path, monkeypatch):
     """Two loggers of one experiment that a script calls in turn keep what it put into one mapping for each."""
     monkeypatch.setenv("MLV_INLINE", "1")

@@ -86,6 +86,6 @@ class Artifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has no type
 def _files_in(top: Path) -> Iterator[Path]:
     """Yield the files below a folder, also by links to folders, as MLflow's own stores have them; but none in a circle."""
     for parent, folders, names in os.walk(top, followlinks=True):
-        around = {os.path.realpath(each) for each in (parent, *Path(parent).parents)}
+        around = {os.path.realpath(each) for each in (Path(parent), *Path(parent).parents)}
         folders[:] = [name for name in folders if os.path.realpath(os.path.join(parent, name)) not in around]
         yield from (Path(parent, name) for name in names)
