@@ -352,6 +352,20 @@ def test_a_run_ends_although_another_process_logged_into_it(client, tmp_path):
     assert (info.status, info.end_time is not None) == ("FINISHED", True)
 
 
+def test_experiments_of_mlflow_are_there_although_nothing_is_stored(client, tmp_path, monkeypatch):
+    """Under MLV_DISABLED a script with MLflow goes through as it is, and leaves nothing."""
+    monkeypatch.setenv("MLV_DISABLED", "1")
+    for _ in range(2):
+        mlflow.set_experiment("vision")
+        with mlflow.start_run(run_name="fit"):
+            mlflow.log_param("lr", 0.1)
+            mlflow.log_metric("loss", 0.5)
+            mlflow.log_text("a", "a.txt")
+
+    assert client.get_experiment_by_name("vision").name == "vision"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_folders_behind_links_are_logged(client, tmp_path):
     """A folder of artifacts has those of the folders to which it links, once each, and not itself."""
     source = tmp_path / "source"

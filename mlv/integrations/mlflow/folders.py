@@ -157,13 +157,16 @@ class Folders:
         self.root = root
         self._paths: dict[str, Path] = {}
         """Where an ID was met last."""
+        self._unstored: dict[str, Group] = {}
+        """Experiments of MLflow by ID that were made where nothing is stored, as under MLV_DISABLED."""
 
     # Experiments of MLflow.
 
     def groups(self) -> list[Group]:
         """Return the experiments of MLflow: the root, the folders in it that have a log of MLflow, or hold experiments."""
         folders = () if (self.root / _META).exists() else _folders_in(self.root)
-        return [self._group(self.root), *(self._group(folder) for folder in folders if _is_group(folder))]
+        stored = (self._group(folder) for folder in folders if _is_group(folder))
+        return [self._group(self.root), *stored, *self._unstored.values()]
 
     def group(self, id: Any) -> Group:
         """Return the experiment of an ID of MLflow.
@@ -176,6 +179,8 @@ class Folders:
         for folder in _folders_in(self.root):
             if _id_of(folder.name) == str(id) and _is_group(folder):
                 return self._group(folder)
+        if str(id) in self._unstored:
+            return self._unstored[str(id)]
         raise missing(f"No experiment with ID {id} exists in {self.root}")
 
     def group_named(self, name: str) -> Group | None:
@@ -199,6 +204,9 @@ class Folders:
         group.note("created", {"name": name})
         if tags:
             group.note("tags", tags)
+        if not folder.exists():
+            group.name, group.tags = name, dict(tags)
+            return self._unstored.setdefault(group.id, group)
         return self._group(folder)
 
     def check_new(self, name: str) -> None:
