@@ -77,7 +77,7 @@ class AccelerateTracker:
     def log(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
         """Log metrics at a step."""
         if self._is_main():
-            if not self._connection.is_row_repeated(values, step):
+            if not self._connection.is_row_repeated(values, step, self):
                 log_metrics(self._connection.log, values, step)
             self._step = step if step is not None else self._step
 

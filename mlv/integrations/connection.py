@@ -71,6 +71,8 @@ class Connection:
         self._owner = object()
         """Stands for this connection and its copies among those to one experiment."""
         self._rows: repeats.Rows | None = None
+        self._times: int | None = None
+        """How often the logger is in a list of the framework, once that was in question."""
         self._lock = threading.RLock()
 
     @property
@@ -133,6 +135,8 @@ class Connection:
         exp = self._exp
         if exp is None:
             return
+        if self._rows is not None:
+            self._rows.forget()
         with self.guard("the end of the run"):
             if not self._is_own:
                 exp.flush()
@@ -176,15 +180,26 @@ class Connection:
         self.report_repeats()
         return True
 
-    def is_row_repeated(self, row: Any, step: Any) -> bool:
-        """Return whether a row of metrics was logged just now, as `is_repeated` does, for one that a script may use again."""
+    def is_row_repeated(self, row: Any, step: Any, logger: object) -> bool:
+        """Return whether a row of metrics was logged just now, as `is_repeated` does, for one that a script may use again.
+
+        Args:
+            row: The row.
+            step: Its step, if it has one.
+            logger: The object to which the framework, or the script itself, hands it.
+        """
         rows = self._rows
         if rows is None:
             rows = self._rows = repeats.rows_of(self.exp.id)
-        if not rows.is_repeated(row, step, self._owner):
+        if not rows.is_repeated(row, step, self._owner, lambda: self._times_listed(logger)):
             return False
         self.report_repeats()
         return True
+
+    def _times_listed(self, logger: object) -> int:
+        if self._times is None:  # counted once: it may take long
+            self._times = repeats.times_listed(logger)
+        return self._times
 
     def report_repeats(self) -> None:
         """Warn, once, that a training reaches the experiment twice."""
@@ -215,7 +230,7 @@ class Connection:
         """Return a connection to the same experiment: an estimator is copied for each fit of a search, and each ends a run."""
         copied = object.__new__(type(self))
         own = {"_exp": None, "_log": None, "_closed": None, "_rows": None} if self._is_own else {}
-        vars(copied).update({**vars(self), **own, "_warned": {*self._warned}})
+        vars(copied).update({**vars(self), **own, "_times": None, "_warned": {*self._warned}})
         return copied
 
     def __copy__(self) -> Connection:
@@ -225,7 +240,7 @@ class Connection:
         """Return what travels to another process, which needs an experiment that is there: it is made now."""
         with self._lock:
             state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp, "_closed": None}
-        state["_rows"] = state["_log"] = None  # of this process
+        state["_rows"] = state["_log"] = state["_times"] = None  # of this process
         del state["_lock"]
         return state
 

@@ -75,8 +75,9 @@ class KerasCallback:
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin, at the latest, the run; where to go on is known with the first epoch."""
         self._log = self._connection.log  # what is wrong with the experiment is said before anything is trained
-        self._is_training, self._step, self._epoch = True, None, None
-        self._join()
+        was_training, self._is_training = self._is_training, True
+        self._step, self._epoch = None, None
+        self._join(was_training)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Find the step that the epoch begins with."""
@@ -116,16 +117,17 @@ class KerasCallback:
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Log an evaluation, unless it is the one at the end of an epoch, whose metrics come with those of the epoch."""
-        if not self._is_training and logs and not self._connection.is_repeated(logs):
+        if not self._is_training and logs and not self._connection.is_row_repeated(logs, self._step, self):
             self._connection.log({f"test/{name}": value for name, value in logs.items()}, step=self._step)
 
-    def _join(self) -> None:
+    def _join(self, was_training: bool) -> None:
         """Find out whether another callback of the same `fit` logs into the experiment: asked here, not for each epoch."""
         is_again, self._begun = self._begun is self.params, self.params
         if self.params is None:  # a loop of the user's, which hands over nothing that tells two apart
             self._is_second = False
         elif is_again:
-            self._connection.report_repeats()
+            if was_training:  # otherwise it is the next `fit` with a `CallbackList` of the user's
+                self._connection.report_repeats()
         else:
             self._is_second = self._connection.is_repeated(self.params, "begun")
 

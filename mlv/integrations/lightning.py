@@ -97,7 +97,7 @@ class LightningLogger:
         if not _is_main():
             return
         log = self._connection.log
-        if self._connection.is_row_repeated(metrics, step):
+        if self._connection.is_row_repeated(metrics, step, self):
             return
         if isinstance(metrics, Mapping) and "epoch" in metrics and len(metrics) > 1:
             metrics = dict(metrics)

@@ -107,12 +107,20 @@ class TuneCallback:
         """The experiments of trials that were started and did not end, by the trial's ID."""
         self._stopped: set[str] = set()
         """IDs of trials that Tune stops, before their function returns."""
+        self._begun: set[str] = set()
+        """IDs of trials that did not end, also of those that another callback logs into the same experiment."""
 
     # What Tune calls.
 
     def setup(self, **_: Any) -> None:
         """Make or open the experiment, before the state is kept that `Tuner.restore` needs."""
         self._connection.exp  # noqa: B018 - it is made at its first use
+
+    def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
+        """Begin or go on with a trial, unless another callback of the search has just done so in the same experiment."""
+        self._begun.add(trial.trial_id)
+        if not self._connection.is_repeated(trial, ("began", iteration)):
+            self.log_trial_start(trial)
 
     def log_trial_start(self, trial: Any) -> None:
         """Begin or go on with the experiment of a trial: this is called each time that its actor starts."""
@@ -132,6 +140,8 @@ class TuneCallback:
 
     def log_trial_result(self, iteration: int, trial: Any, result: Mapping[str, Any]) -> None:
         """Log the metrics of a result."""
+        if self._connection.is_repeated(result):
+            return
         if trial.trial_id not in self._trials:
             self.log_trial_start(trial)
         connection = self._trials.get(trial.trial_id)
@@ -159,11 +169,12 @@ class TuneCallback:
     def on_trial_recover(self, iteration: int, trials: Sequence[Any], trial: Any, **_: Any) -> None:
         """Keep why a trial failed that Tune tries again."""
         connection = self._trials.get(trial.trial_id)
-        if connection is not None:
+        if connection is not None and not self._connection.is_repeated(trial, ("failed", iteration)):
             connection.log.error("the trial failed, and is tried again", failure=_error(trial))
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
         """End the experiment of a trial, and keep its results in that of all."""
+        self._begun.discard(trial.trial_id)
         connection = self._trials.pop(trial.trial_id, None)
         if connection is None:
             return
@@ -181,8 +192,9 @@ class TuneCallback:
         for connection in self._trials.values():
             with connection.guard("the end of a trial"):
                 connection.exp.close("interrupted")
-        is_whole = not self._trials
+        is_whole = not self._trials and not self._begun
         self._trials.clear()
+        self._begun.clear()
         self._connection.close("ok" if is_whole else "interrupted")
 
     def get_state(self) -> dict[str, Any]:
@@ -204,7 +216,7 @@ class TuneCallback:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what Tune keeps for `Tuner.restore`: where the experiment is, rather than the run in it."""
-        return {**vars(self), "_connection": str(self._connection.exp.path), "_trials": {}}
+        return {**vars(self), "_connection": str(self._connection.exp.path), "_trials": {}, "_begun": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _connection=Connection(state["_connection"]))
@@ -269,6 +281,8 @@ class RayTrainCallback:
         """Log the metrics of the workers, and link the checkpoint."""
         connection = self._connection
         with connection.guard("a report"):
+            if connection.is_repeated(metrics):
+                return
             if self._step is None:
                 self._begin(run_context)
             self._step = step = (self._step or 0) + 1
@@ -287,6 +301,9 @@ class RayTrainCallback:
         """Keep why workers failed, and rewind at once: when they start again they may log into the experiment themselves."""
         connection = self._connection
         with connection.guard("an exception"):
+            # The mapping is another one for each callback; the exceptions are not.
+            if connection.is_repeated(next(iter(worker_exceptions.values()), worker_exceptions)):
+                return
             for rank, error in worker_exceptions.items():
                 connection.log.at(rank=rank).error("a worker failed", exc_info=error)
             if self._step is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Callable
 from typing import Any
 
 _MOST = 64
@@ -35,31 +37,44 @@ def is_event_repeated(exp_id: str, event: object, step: object) -> bool:
 class Rows:
     """The rows of metrics that an experiment gets from loggers of a framework, of which each comes to all of them."""
 
-    __slots__ = ("_copy", "_latest", "_owner", "_step")
+    __slots__ = ("_latest",)
 
     def __init__(self) -> None:
-        self._latest: object = self
-        self._step: object = None
-        self._owner: object = None
-        self._copy: Any = None
+        self._latest: tuple[object, object, object, object, int] = (self, None, None, None, 0)
+        """A row, its step, a copy, who logged it and how often it came from there; in one, for threads may log at once."""
 
-    def is_repeated(self, row: Any, step: object, owner: object) -> bool:
-        """Return whether this row was the latest one, from another owner, or with the same values at the same step.
+    def forget(self) -> None:
+        """Take the next row for a new one, whatever it is: a training is over."""
+        self._latest = self, None, None, None, 0
 
-        A script may log one mapping again and again, and without steps: from one owner it comes twice where nothing differs.
+    def is_repeated(self, row: Any, step: object, owner: object, times: Callable[[], int]) -> bool:
+        """Return whether this row was the latest one, with the same values at the same step, from another owner.
+
+        A script may log one mapping again and again, also with equal values: from one owner, it is the latest one only until
+        it has come as often as the owner is in a list. `times` counts that.
         """
-        if self._step == step and self._latest is row and self._is_same(row, owner):
-            return True
-        self._latest, self._step, self._owner = row, step, owner
-        if step is not None:
-            try:
-                self._copy = row.copy()
-            except AttributeError:  # no mapping that has one
-                self._copy = None
+        latest, at, copy, first, number = self._latest
+        if latest is row and are_equal(at, step) and are_equal(copy, row):
+            if first is not owner:
+                return True
+            if number < times():
+                self._latest = row, step, copy, owner, number + 1
+                return True
+        try:
+            copy = row.copy()
+        except Exception:  # no mapping that has one
+            copy = None
+        self._latest = row, step, copy, owner, 1
         return False
 
-    def _is_same(self, row: Any, owner: object) -> bool:
-        return self._owner is not owner or (self._step is not None and are_equal(self._copy, row))
+
+def times_listed(logger: object) -> int:
+    """Return how often a logger is in the list by which a framework calls its loggers: once, as a rule.
+
+    No framework tells. To look at all lists takes up to seconds where there are many objects.
+    """
+    lists = (each for each in gc.get_referrers(logger) if type(each) in (list, tuple))
+    return max((sum(entry is logger for entry in each) for each in lists), default=1)
 
 
 def rows_of(exp_id: str) -> Rows:

@@ -54,7 +54,7 @@ class SB3Writer:
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
         """Log what was recorded since the last time."""
-        if self.connection.is_row_repeated(key_values, step or None):  # without a step, it is 0 each time
+        if self.connection.is_row_repeated(key_values, step, self):
             return
         metrics, others, excluded = {}, [], key_excluded.get
         for key, value in key_values.items():
@@ -147,7 +147,8 @@ class SB3Callback:
             connection.rewind(steps)
         else:
             connection.add_params({"algorithm": type(self.model).__name__, **_settings(self.model)})
-        connection.is_repeated(self.logger, ("begun", steps))  # of the same callback, which has one writer, only a warning
+        # Of the same callback, which has one writer, only a warning. A logger of the user's own is that of each `learn`.
+        connection.is_repeated(self.logger, ("begun", steps, self.model.start_time))
         if self._writer not in self.logger.output_formats:
             self.logger.output_formats.append(self._writer)
 

@@ -100,7 +100,7 @@ class TransformersCallback:
             return
         self._name_by(args)
         exp = self._connection.exp
-        if self._connection.is_row_repeated(logs, state.global_step):
+        if self._connection.is_row_repeated(logs, state.global_step, self):
             return
         with self._connection.guard("logs of the trainer"):
             metrics = dict(logs)
@@ -119,7 +119,7 @@ class TransformersCallback:
         if not self._logs_for(state) or not metrics:
             return
         self._name_by(args)
-        if not self._connection.is_row_repeated(metrics, state.global_step):
+        if not self._connection.is_row_repeated(metrics, state.global_step, self):
             renamed = {_renamed(name): value for name, value in metrics.items()}
             log_metrics(self._connection.log, renamed, state.global_step)
 

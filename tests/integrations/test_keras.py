@@ -103,3 +103,16 @@ def test_an_experiment_that_is_made_is_closed(scope, tmp_path):
     assert ({run.status for run in exp.runs} - {"ended"}, exp["seed"]) == ({"ok"}, 1)
     with pytest.raises(mlv.InvalidArgument, match="save_every=0"):
         Callback(exp=exp, save_every=0)
+
+
+def test_a_list_of_callbacks_is_used_again(scope, tmp_path):
+    """A `CallbackList` that a script hands to one fit after the other has all of them logged, and warns of nothing."""
+    keras, model = scope["keras"], scope["new_model"]()
+    with mlv.Exp(tmp_path, "fit") as exp:
+        each = [scope["Callback"](exp=exp)]
+        callbacks = keras.callbacks.CallbackList(each, add_history=True, model=model, epochs=1, steps=4, verbose=0)
+        for _ in range(2):
+            model.fit(scope["X"], scope["y"], batch_size=10, epochs=1, verbose=0, callbacks=callbacks)
+
+    assert surviving(exp.path, "loss") == [4, 8]
+    assert not list(exp.events("message"))

@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from training import ONLY_OURS, die_and_go_on, is_intact, library
+from conftest import wait_until
+from training import ONLY_OURS, TESTS, die_and_go_on, is_intact, library
 
 import mlv
 
@@ -269,6 +270,114 @@ def test_a_deleted_run_is_in_the_trash(client):
     client.restore_run(run.info.run_id)
     assert names(client.search_runs(["0"])) == ["fold", "parent"]
     assert Path("runs/parent/run/fold/meta.json").exists()
+
+
+def test_a_deleted_run_comes_back_beside_others(client):
+    """A run comes back beside another one that has its name by now, and a nested one comes out of a parent in the trash."""
+    first = client.create_run("0", run_name="fit").info.run_id
+    client.delete_run(first)
+    client.create_run("0", run_name="fit")
+    client.restore_run(first)
+    assert (client.get_run(first).info.run_name, mlv.Exp.open("runs/fit_1").id) == ("fit", first)
+
+    parent = client.create_run("0", run_name="parent").info.run_id
+    fold = client.create_run("0", run_name="fold", tags={"mlflow.parentRunId": parent}).info.run_id
+    for run_id in (fold, parent):
+        client.delete_run(run_id)
+    for run_id in (fold, parent):
+        client.restore_run(run_id)
+    assert [mlv.Exp.open(f"runs/{name}").id for name in ("fold", "parent")] == [fold, parent]
+
+
+def test_runs_that_were_deleted_before_come_back_with_their_experiment(client):
+    """A nested run that was deleted before its parent, and that before the experiment, are where they were."""
+    experiment_id = client.create_experiment("vision")
+    parent = client.create_run(experiment_id, run_name="parent").info.run_id
+    fold = client.create_run(experiment_id, run_name="fold", tags={"mlflow.parentRunId": parent}).info.run_id
+    client.delete_run(fold)
+    client.delete_experiment(experiment_id)
+    client.restore_experiment(experiment_id)
+
+    assert mlv.Exp.open("runs/vision/parent").id == parent
+    assert mlv.Exp.open("runs/vision/parent/run/fold").id == fold
+
+
+NAMES = ["meta.json", "mlflow.log.jsonl", "\u8a13" * 100, "\U00020000" * 100, "\ud800", "..", "/a/../b"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:20])
+def test_any_name_names_a_folder(client, tmp_path, name):
+    """Runs and experiments of MLflow may have names that no folder can have, or that files of mlv have."""
+    experiment_id = client.create_experiment(name)
+    run_id = client.create_run("0", run_name=name).info.run_id
+    client.create_run(experiment_id, run_name=name)
+
+    assert client.get_run(run_id).info.run_name == name
+    assert {path.parent.parent.parent for path in (tmp_path / "runs").glob("*/*/meta.json")} == {tmp_path / "runs"}
+    assert len(client.search_runs([experiment_id])) == len(client.search_runs(["0"])) == 1
+    client.set_experiment_tag("0", "a", "b")
+
+
+def test_artifacts_are_not_replaced_by_a_file_of_their_folders_name(client, tmp_path):
+    """A file that has the name of a folder of artifacts is refused, and these stay."""
+    run_id = client.create_run("0", run_name="fit").info.run_id
+    client.log_text(run_id, "a", "folder/a.txt")
+    with pytest.raises(mlflow.MlflowException, match="another name"):
+        client.log_text(run_id, "b", "folder")
+
+    assert (tmp_path / "runs" / "fit" / "files" / "folder" / "a.txt").read_text() == "a"
+
+
+OWNER = """
+import mlflow
+mlflow.set_tracking_uri(uri)
+with mlflow.start_run(run_name="fit"):
+    open("begun", "w").close()
+    wait_until(lambda: os.path.exists("logged"))
+"""
+
+
+def test_a_run_ends_although_another_process_logged_into_it(client, tmp_path):
+    """A run that its process ends is finished, also for a process that logged into it meanwhile and goes on."""
+    script = f"{TESTS}import os\nfrom conftest import wait_until\nuri = 'mlv:{tmp_path / 'runs'}'\n{OWNER}"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path) as owner:
+        wait_until(lambda: Path("begun").exists())
+        [run] = client.search_runs(["0"])
+        client.log_metric(run.info.run_id, "score", 1.0)
+        assert client.get_run(run.info.run_id).info.status == "RUNNING"
+        Path("logged").touch()
+        assert owner.wait() == 0
+
+    info = client.get_run(run.info.run_id).info
+    assert (info.status, info.end_time is not None) == ("FINISHED", True)
+
+
+def test_experiments_of_mlflow_are_there_although_nothing_is_stored(client, tmp_path, monkeypatch):
+    """Under MLV_DISABLED a script with MLflow goes through as it is, and leaves nothing."""
+    monkeypatch.setenv("MLV_DISABLED", "1")
+    for _ in range(2):
+        mlflow.set_experiment("vision")
+        with mlflow.start_run(run_name="fit"):
+            mlflow.log_param("lr", 0.1)
+            mlflow.log_metric("loss", 0.5)
+            mlflow.log_text("a", "a.txt")
+
+    assert client.get_experiment_by_name("vision").name == "vision"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folders_behind_links_are_logged(client, tmp_path):
+    """A folder of artifacts has those of the folders to which it links, once each, and not itself."""
+    source = tmp_path / "source"
+    Path(source, "folder").mkdir(parents=True)
+    Path(source, "folder", "a.txt").write_text("a")
+    Path(source, "link").symlink_to(source / "folder")
+    Path(source, "folder", "up").symlink_to(source)
+    run_id = client.create_run("0", run_name="fit").info.run_id
+    client.log_artifacts(run_id, source)
+
+    files = tmp_path / "runs" / "fit" / "files"
+    assert sorted(path.relative_to(files).as_posix() for path in files.rglob("*.txt")) == ["folder/a.txt", "link/a.txt"]
 
 
 def test_a_run_that_goes_on_elsewhere_is_not_deleted(client, tmp_path):

@@ -112,3 +112,20 @@ def test_values_of_all_sorts(tmp_path):
     [metrics] = [event.data for event in events if event.type == "metrics"]
     assert metrics == {"number": 1, "list": [1, 2], "tuple": [3, 4], "scalar": 1, "numpy": 0.5, "tensor": 2.0}
     exp.close()
+
+
+def test_learning_again_is_no_second_callback(tmp_path):
+    """A callback that logs one `learn` after the other, by a logger of the user's own, warns of nothing and keeps both."""
+    library("gymnasium")
+    from stable_baselines3 import PPO
+
+    from mlv.integrations.stable_baselines3 import Callback
+
+    model = PPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8, n_epochs=1, seed=0)
+    model.set_logger(sb3_logger.Logger(None, []))
+    with mlv.Exp(tmp_path, "pole") as exp:
+        for _ in range(2):
+            model.learn(8, callback=Callback(exp=exp))
+
+    assert exp.summary()["time/total_timesteps"].count == 2
+    assert not list(exp.events("message"))

@@ -271,6 +271,51 @@ def ignite():
 
 
 @training
+def ray():
+    library("ray.tune")
+    from ray.tune.callback import CallbackList
+
+    from mlv.integrations.ray import Callback
+
+    def train(callbacks):
+        tuned = CallbackList(callbacks)
+        tuned.setup()
+        other = SimpleNamespace(checkpoint=object(), metrics={"trial_id": "other"})
+        trial = SimpleNamespace(
+            trial_id="abc_00000", config={"lr": 1}, latest_checkpoint_result=other, last_result={"loss": 1.0}, error_file=None
+        )
+        of_trial: dict[str, Any] = {"trials": [trial], "trial": trial}
+        for iteration in (1, 2, 3):
+            tuned.on_trial_start(iteration=iteration, **of_trial)
+            tuned.on_trial_result(iteration=iteration, result={"training_iteration": iteration, "loss": 1.0}, **of_trial)
+            if iteration < 3:
+                tuned.on_trial_recover(iteration=iteration, **of_trial)
+        tuned.on_trial_complete(iteration=3, **of_trial)
+        tuned.on_experiment_end(trials=[trial])
+
+    return lambda exp: Callback(exp=exp), train
+
+
+@training
+def ray_train():
+    library("ray.train")
+    from mlv.integrations.ray import TrainCallback
+
+    def train(callbacks):
+        config = SimpleNamespace(name="fit", storage_path="/storage")
+        context = SimpleNamespace(run_config=config, train_loop_config={"lr": 1})
+        for number in range(3):
+            metrics = [{"loss": 1.0}]
+            for callback in callbacks:
+                callback.after_report(context, metrics, None)
+            error = ValueError("unlucky")
+            for callback in callbacks if number == 1 else ():
+                callback.after_exception(context, {0: error})
+
+    return lambda exp: TrainCallback(exp=exp), train
+
+
+@training
 def stable_baselines3():
     torch_of_one_thread()
     library("stable_baselines3")
@@ -308,8 +353,10 @@ SILENT = {("lightgbm", "one"), ("xgboost", "one")}
 
 
 def kept(exp):
-    """What is in the log, without values, which differ from time to time; a rewind to where the log stands changes nothing."""
-    events = [event for event in exp.events() if event.type not in ("run_started", "message", "rewound")]
+    """What is in the logs, without values, which differ from time to time; a rewind to where a log stands changes nothing."""
+    every = [event for each in (exp, *exp.sub_exps) for event in each.events()]
+    told = [event for event in every if "two callbacks" in str(event.data.get("message"))]
+    events = [event for event in every if event.type not in ("run_started", "rewound") and event not in told]
     return [(event.type, event.name, event.step, sorted(event.data), sorted(event.at or ())) for event in events]
 
 
@@ -333,3 +380,123 @@ def test_each_event_is_logged_once(name, number, tmp_path, monkeypatch):
     assert len(once) > 2
     told = [str(warning.message) for warning in shown if issubclass(warning.category, mlv.MlvWarning)]
     assert ["two callbacks" in text for text in told] == [True] * ((name, number) not in SILENT)
+
+
+ROWS: dict[str, Any] = {}
+"""By the name of its integration, what makes a logger, and what makes a function that logs a row to a list of them."""
+
+
+def rows(function):
+    ROWS[function.__name__.removesuffix("_rows")] = function
+    return function
+
+
+@rows
+def lightning_rows():
+    library("lightning.pytorch")
+    from mlv.integrations.lightning import Logger
+
+    def start(loggers):
+        return lambda row, step: [logger.log_metrics(row, step=step) for logger in loggers]
+
+    return lambda exp: Logger(exp=exp), start
+
+
+@rows
+def accelerate_rows():
+    torch_of_one_thread()
+    library("accelerate")
+    from accelerate import Accelerator
+
+    from mlv.integrations.accelerate import Tracker
+
+    def start(trackers):
+        accelerator = Accelerator(cpu=True, log_with=trackers)
+        accelerator.init_trackers("project")
+        return lambda row, step: accelerator.log(row, step=step)
+
+    return lambda exp: Tracker(exp=exp), start
+
+
+@rows
+def stable_baselines3_rows():
+    torch_of_one_thread()
+    library("stable_baselines3")
+    from stable_baselines3.common.logger import Logger
+
+    from mlv.integrations.stable_baselines3 import Writer
+
+    def start(writers):
+        logger = Logger(None, writers)
+
+        def log(row, step):
+            for name, value in row.items():
+                logger.record(name, value)
+            logger.dump(step)
+
+        return log
+
+    return lambda exp: Writer(exp=exp), start
+
+
+@rows
+def keras_rows():
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    torch_of_one_thread()
+    library("keras")
+    from mlv.integrations.keras import Callback
+
+    def start(callbacks):
+        return lambda row, _: [callback.on_test_end(row) for callback in callbacks]  # of a loop of the user's
+
+    return lambda exp: Callback(exp=exp), start
+
+
+@pytest.mark.parametrize("number", ["single", "one", "two"])
+@pytest.mark.parametrize("name", ROWS)
+def test_equal_rows_are_all_kept(name, number, tmp_path, monkeypatch):
+    """A script may log one mapping at one step again, with the same values or others: each time it is another event."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLV_INLINE", "1")
+    new, start = ROWS[name]()
+    with mlv.Exp("runs", "rows") as exp, warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always", mlv.MlvWarning)
+        logger, row = new(exp), {"loss": 0.0}
+        log = start({"single": [logger], "one": [logger, logger], "two": [logger, new(exp)]}[number])
+        for step, loss in ((0, 0.0), (0, 0.0), (0, 1.0), (1, 1.0), (1, 1.0)):
+            row["loss"] = loss
+            log(row, step)
+        values = [value for event in exp.events("metrics") for value in event.data.values()]
+
+    assert values == [0.0, 0.0, 1.0, 1.0, 1.0]
+    told = [str(warning.message) for warning in shown if issubclass(warning.category, mlv.MlvWarning)]
+    assert ["two callbacks" in text for text in told] == [True] * (number != "single")
+
+
+@pytest.mark.parametrize("name", ["lightning", "stable_baselines3"])
+def test_trainings_one_after_the_other_may_be_equal(name, tmp_path, monkeypatch):
+    """A training that another logger of the experiment logs, after the end of one with the same values, is all kept."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    new, _ = ROWS[name]()
+    with mlv.Exp(tmp_path, "rows") as exp:
+        row = {"loss": 0.0}
+        for logger in (new(exp), new(exp)):
+            if name == "lightning":
+                logger.log_metrics(row, step=3)
+                logger.finalize("success")
+            else:
+                logger.write(row, {"loss": None}, 3)
+                logger.close()
+        assert exp.summary()["loss"].count == 2
+
+
+def test_two_loggers_may_share_a_mapping(tmp_path, monkeypatch):
+    """Two loggers of one experiment that a script calls in turn keep what it put into one mapping for each."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    new, _ = ROWS["lightning"]()
+    with mlv.Exp(tmp_path, "rows") as exp:
+        row: dict[str, float] = {}
+        for number, logger in enumerate((new(exp), new(exp))):
+            row["loss"] = float(number)
+            logger.log_metrics(row, step=3)
+        assert [event.data["loss"] for event in exp.events("metrics")] == [0.0, 1.0]

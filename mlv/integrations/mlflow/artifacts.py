@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from mlflow.store.artifact.artifact_repo import ArtifactRepository, verify_artif
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from mlv.integrations.mlflow import sessions
-from mlv.integrations.mlflow.errors import absent, missing, translated
+from mlv.integrations.mlflow.errors import absent, missing, refused, translated
 from mlv.integrations.mlflow.folders import identity_of, root_of
 
 FILES = "files"
@@ -40,8 +41,7 @@ class Artifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has no type
     def log_artifacts(self, local_dir: Any, artifact_path: str | None = None) -> None:
         """Attach the files of a folder, each under its path in that."""
         top = Path(local_dir)
-        paths = (Path(parent, name) for parent, _, names in sorted(os.walk(top)) for name in sorted(names))
-        self._attach({path.relative_to(top).as_posix(): path for path in paths}, artifact_path)
+        self._attach({path.relative_to(top).as_posix(): path for path in sorted(_files_in(top))}, artifact_path)
 
     def _attach(self, files: dict[str, Path], artifact_path: str | None) -> None:
         verify_artifact_path(artifact_path)
@@ -49,6 +49,9 @@ class Artifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has no type
         if identity is None:
             raise missing(f"There is no experiment around {self._folder}: it was moved, or removed")
         below = PurePosixPath(self._folder.relative_to(identity.path / FILES).as_posix(), artifact_path or "")
+        for name in files:
+            if (identity.path / FILES / below / name).is_dir():
+                raise refused(f"{below / name} is a folder of artifacts: give the file another name")
         with translated(), sessions.writing(identity) as exp:
             for name, path in files.items():
                 exp.attach(path, str(below / name))
@@ -78,3 +81,11 @@ class Artifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has no type
             MlflowException: Always: the log of an experiment goes on telling of its files.
         """
         raise absent("run without its artifacts", f"{self._folder} stays as it is until the run itself is deleted")
+
+
+def _files_in(top: Path) -> Iterator[Path]:
+    """Yield the files below a folder, also by links to folders, as MLflow's own stores have them; but none in a circle."""
+    for parent, folders, names in os.walk(top, followlinks=True):
+        around = {os.path.realpath(each) for each in (Path(parent), *Path(parent).parents)}
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(parent, name)) not in around]
+        yield from (Path(parent, name) for name in names)

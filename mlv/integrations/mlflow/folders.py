@@ -27,6 +27,8 @@ _META = "meta.json"
 _TRASH = Path(".mlv", "trash")
 _NAME = re.compile(r"\w[\w .=+-]{0,99}")
 """What may name a folder without further ado."""
+_NAME_BYTES = 180
+"""The name of an experiment has at most 200; a digest or a number may follow."""
 
 
 def root_of(uri: str) -> Path:
@@ -37,11 +39,12 @@ def root_of(uri: str) -> Path:
 
 
 def folder_name(name: str) -> str:
-    """Return a name for a folder: the same, or one with the same beginning and a digest where it has other characters."""
-    if _NAME.fullmatch(name):
+    """Return a name for a folder: the same, or its beginning and a digest where it is too long or has other characters."""
+    content = name.encode(errors="surrogatepass")
+    if _NAME.fullmatch(name) and len(content) <= _NAME_BYTES and name not in (_META, FILE):
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return re.sub(r"[^\w.=+-]+", "_", name)[:80].strip("_. ") + f"_{digest}"
+    beginning = re.sub(r"[^\w.=+-]+", "_", name)[:80].encode()[:_NAME_BYTES].decode(errors="ignore")
+    return beginning.strip("_. ") + f"_{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def milliseconds(time: Any) -> int:
@@ -81,6 +84,18 @@ class Identity:
             return self.path
         relative = self.path.relative_to(trash)
         return trash.parent.parent / Path(*relative.parts[1:])  # the first one is the time of the deletion
+
+    @property
+    def path_back(self) -> Path:
+        """The path to which it comes back: the former one, or one beside that where another experiment has it now.
+
+        Where the experiment around it is in the trash too, it comes out of that, into the folder of both.
+        """
+        path, trash = self.former_path, _trash_of(self.path)
+        if trash is not None and not (path.parent.is_dir() or (path.parent.parent / _META).exists()):
+            path = trash.parent.parent / path.name
+        names = (path.name, *(f"{path.name}_{number}" for number in range(1, 1000)))
+        return next((path.with_name(name) for name in names if not os.path.lexists(path.with_name(name))), path)
 
 
 def identity_of(path: Path) -> Identity | None:
@@ -142,13 +157,16 @@ class Folders:
         self.root = root
         self._paths: dict[str, Path] = {}
         """Where an ID was met last."""
+        self._unstored: dict[str, Group] = {}
+        """Experiments of MLflow by ID that were made where nothing is stored, as under MLV_DISABLED."""
 
     # Experiments of MLflow.
 
     def groups(self) -> list[Group]:
         """Return the experiments of MLflow: the root, the folders in it that have a log of MLflow, or hold experiments."""
         folders = () if (self.root / _META).exists() else _folders_in(self.root)
-        return [self._group(self.root), *(self._group(folder) for folder in folders if _is_group(folder))]
+        stored = (self._group(folder) for folder in folders if _is_group(folder))
+        return [self._group(self.root), *stored, *self._unstored.values()]
 
     def group(self, id: Any) -> Group:
         """Return the experiment of an ID of MLflow.
@@ -161,6 +179,8 @@ class Folders:
         for folder in _folders_in(self.root):
             if _id_of(folder.name) == str(id) and _is_group(folder):
                 return self._group(folder)
+        if str(id) in self._unstored:
+            return self._unstored[str(id)]
         raise missing(f"No experiment with ID {id} exists in {self.root}")
 
     def group_named(self, name: str) -> Group | None:
@@ -184,6 +204,9 @@ class Folders:
         group.note("created", {"name": name})
         if tags:
             group.note("tags", tags)
+        if not folder.exists():
+            group.name, group.tags = name, dict(tags)
+            return self._unstored.setdefault(group.id, group)
         return self._group(folder)
 
     def check_new(self, name: str) -> None:

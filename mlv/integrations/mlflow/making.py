@@ -64,4 +64,4 @@ def remove(identity: Identity) -> None:
 
 def bring_back(identity: Identity) -> None:
     """Move an experiment back from the trash."""
-    mlv.Exp.open(identity.path).move(identity.former_path)
+    mlv.Exp.open(identity.path).move(identity.path_back)

@@ -94,6 +94,8 @@ class Record:
     own_tags: dict[str, Any] = field(default_factory=dict)
     start_time: int | None = None
     end_time: int | None = None
+    ended_by: str = ""
+    """The run of mlv whose end MLflow said last."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Other fields of MLflow's events; of those that are lists all that were logged."""
 
@@ -107,7 +109,7 @@ class Record:
             elif event.type == "rewound":
                 record._rewind(event.data["step"])
             elif event.name == EVENT:
-                record._take(event.data)
+                record._take(event)
         return record
 
     @property
@@ -142,14 +144,22 @@ class Record:
         for name, points in self.points.items():
             self.points[name] = [point for point in points if point.step <= step]
 
-    def _take(self, data: Mapping[str, Any]) -> None:
-        for name, value in data.items():
+    @property
+    def status(self) -> str:
+        """The status, that of the run which MLflow has ended, where others only took part in it and go on."""
+        status = self.exp.status
+        if status != "running" or self.end_time is None:
+            return status
+        return next((run.status for run in self.exp.runs if run.id == self.ended_by), status)
+
+    def _take(self, event: mlv.Event) -> None:
+        for name, value in event.data.items():
             if name == "tags" and isinstance(value, Mapping):
                 self.own_tags.update(value)
             elif name == "start_time":
                 self.start_time = value
             elif name == "end_time":
-                self.end_time = value
+                self.end_time, self.ended_by = value, event.run
             elif isinstance(value, (list, tuple)):
                 self.fields[name] = [*self.fields.get(name, ()), *value]
             else:

@@ -117,7 +117,8 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
     def restore_experiment(self, experiment_id: str) -> None:
         """Bring the runs back from the trash, also those that were deleted before."""
         group = self._folders.group(experiment_id)
-        for identity in self._folders.outermost(self._folders.inside(group, is_deleted=True)):
+        deleted = self._folders.outermost(self._folders.inside(group, is_deleted=True))
+        for identity in sorted(deleted, key=lambda each: len(each.former_path.parts)):  # a parent before those nested in it
             bring_back(identity)
         group.note("restored", {})
 
@@ -254,7 +255,7 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
 
     def _info(self, identity: Identity, record: Record, tags: Mapping[str, str]) -> Any:
         exp = record.exp
-        status, runs = _RUN_STATUSES.get(exp.status, "KILLED"), exp.runs
+        status, runs = _RUN_STATUSES.get(record.status, "KILLED"), exp.runs
         ended = runs[-1].ended if runs else None
         started = next((run.started for run in runs if run.started), None)
         return RunInfo(
