@@ -15,6 +15,7 @@ import pytest
 from conftest import run_command
 
 import mlv
+from importers import wandb_files as w
 from importers.trees import content, import_all, import_one, points
 
 META = """\
@@ -203,3 +204,58 @@ def test_an_old_database(tmp_path):
 
     assert (exp.path.relative_to(tmp_path / "runs"), outcome.is_whole) == (Path("old/r1"), True)
     assert ([data["loss"] for _, data in points(exp)], exp.params) == ([0.5, 0.25], {"lr": "1e-3"})
+
+
+def database(path: Path, *rows: str, uri: str = "") -> Path:
+    """A database with a run of one metric, and more rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.executescript(f"""
+        create table experiments (experiment_id integer, name text, artifact_location text, lifecycle_stage text);
+        create table runs (
+            run_uuid text, name text, status text, start_time integer, end_time integer, experiment_id integer,
+            artifact_uri text
+        );
+        create table metrics (key text, value real, timestamp integer, run_uuid text);
+        create table params (key text, value text, run_uuid text);
+        create table tags (key text, value text, run_uuid text);
+        insert into experiments values (1, 'exp', '', 'active');
+        insert into runs values ('r1', '', 'FINISHED', 1500000000000, 1500000009000, 1, '{uri}');
+        insert into metrics values ('loss', 0.5, 1500000001000, 'r1');
+        {"".join(rows)}
+    """)
+    connection.commit()
+    connection.close()
+    return path
+
+
+def test_a_folder_that_is_none_of_artifacts(tmp_path):
+    """A store names the folder of artifacts of a run; one that is not such a folder stays out of the tree, and is reported."""
+    for folder in ("home/.ssh", "1/r1/artifacts"):
+        write(tmp_path / folder / "file", "content")
+    named = import_one(database(tmp_path / "a/mlflow.db", uri=f"file://{tmp_path}/1/r1/artifacts"), tmp_path / "runs")[0]
+
+    exp, outcome = import_one(database(tmp_path / "b/mlflow.db", uri=f"file://{tmp_path}/home"), tmp_path / "other")
+
+    assert (named.path / "files/artifacts/file").read_text() == "content"
+    assert (list(exp.events("file")), sum(outcome.left.values())) == ([], 1)
+
+
+def test_texts_that_are_none(tmp_path):
+    """A text of a database that is no UTF-8 is escaped, and the rest of it comes over."""
+    path = database(tmp_path / "mlflow.db", "insert into params values ('lr', cast(x'30ff' as text), 'r1');")
+
+    assert import_one(path, tmp_path / "runs")[0].params == {"lr": "0\\xff"}
+
+
+def test_a_damaged_database(tmp_path):
+    """A database that cannot be read is reported by its path, and what lies beside it comes over."""
+    path = database(tmp_path / "m/mlflow.db")
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096))
+    write(tmp_path / "m/run-1/run-a.wandb", "")
+    (tmp_path / "m/run-1/run-a.wandb").write_bytes(w.framed([w.run("a"), w.row(0, 0, loss=1), w.exited()]))
+
+    outcomes = import_all(tmp_path / "m", tmp_path / "runs")
+
+    assert [(each.unit.path, each.error != "") for each in outcomes if each.unit.format == "mlflow"] == [(path, True)]
+    assert [each.is_whole for each in outcomes if each.unit.format == "wandb"] == [True]

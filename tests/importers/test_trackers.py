@@ -291,3 +291,38 @@ def test_dvclive_itself(tmp_path):
     before = content(tmp_path / "runs")
     import_one(tmp_path / "dvclive", tmp_path / "runs")
     assert content(tmp_path / "runs") == before
+
+
+def test_trackio_hostile(tmp_path):
+    """A medium at an absolute path stays where it is; a time without a zone is one of UTC, wherever it is imported."""
+    path = trackio_project(tmp_path, 2)
+    (tmp_path / "secret.png").write_bytes(PNG)
+    row = {"loss": 1, "img": {"_type": "trackio.image", "file_path": f"{tmp_path}/secret.png"}}
+    connection = sqlite3.connect(path)
+    connection.execute("update metrics set metrics = ?, timestamp = '2024-02-29T12:00:00'", [json.dumps(row)])
+    connection.commit()
+    connection.close()
+    script = f"""
+        from pathlib import Path
+        from importers.trees import import_one
+
+        exp, outcome = import_one(Path({str(path.parent)!r}), Path({str(tmp_path / "runs")!r}))
+        print(exp.path, sum(outcome.left.values()), {{event.time.isoformat() for event in exp.events("metrics")}})
+    """
+    env = {**os.environ, "TZ": "Asia/Tokyo", "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout == f"{tmp_path / 'runs/proj/first'} 2 {{'2024-02-29T12:00:00+00:00'}}\n"
+    assert not list((tmp_path / "runs").rglob("*.png"))
+
+
+def test_trackio_unreadable(tmp_path):
+    """A database that is damaged behind its first page is reported by its path."""
+    path = trackio_project(tmp_path, 2)
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096))
+
+    [outcome] = import_all(tmp_path / "trackio", tmp_path / "runs")
+
+    assert outcome.error.startswith(f"{path} cannot be read: ")

@@ -51,7 +51,7 @@ _OWN = (_META, "datasets", "models", "traces", "tags")
 def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any]) -> MlflowRun:
     identity = str(meta.get("run_id") or meta.get("run_uuid") or folder.name)
     status = meta.get("status", 1)
-    uri = str(meta.get("artifact_uri") or "")
+    uri, beside = str(meta.get("artifact_uri") or ""), folder / "artifacts"
     return MlflowRun(
         identity,
         str(experiment.get("name") or folder.parent.name),
@@ -62,7 +62,7 @@ def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any]) -
         meta.get("lifecycle_stage") == "deleted" or experiment.get("lifecycle_stage") == "deleted",
         _texts(folder / "params"),
         _texts(folder / "tags"),
-        artifacts_of(uri, folder / "artifacts"),
+        beside if beside.is_dir() else artifacts_of(identity, uri, beside, folder),
         uri,
         partial(_points, folder / "metrics"),
         _inputs(folder),

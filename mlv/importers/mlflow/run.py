@@ -24,6 +24,7 @@ _RUN = "run"
 _UNSETTLED_MS = 2000
 """Points of a followed run wait so long: others of their moment may still come."""
 _LONGEST_TAG = 200
+_ARTIFACTS = "artifacts"
 
 
 class Point(NamedTuple):
@@ -143,11 +144,14 @@ class MlflowRun:
             yield SourceEvent(run, time, "archived", {"archived": True})
 
     def _files(self, run: str, time: datetime, reading: Reading) -> Iterator[SourceEvent]:
-        if self.artifacts is None and self.artifact_uri and _local(self.artifact_uri) is None:
+        local = _local(self.artifact_uri) if self.artifact_uri else None
+        if self.artifacts is None and self.artifact_uri and local is None:
             # There may be none: a store elsewhere does not tell.
             reading.note(
                 f"artifacts that lie at {urlsplit(self.artifact_uri).scheme}:, if there are some, are not on this machine"
             )
+        elif self.artifacts is None and local is not None and local.is_dir():
+            reading.leave("folders of artifacts that do not end in the ID of their run and `artifacts`, as those of MLflow do")
         for prefix, folder in [("artifacts", self.artifacts), *((f"models/{name}", folder) for name, folder in self.models)]:
             for path in sorted(folder.rglob("*")) if folder is not None else ():
                 if path.is_file():
@@ -163,11 +167,15 @@ def _local(uri: str) -> Path | None:
     return None
 
 
-def artifacts_of(uri: str, *beside: Path) -> Path | None:
-    """Return the folder of artifacts: one of those beside the store, since trees are moved, else the one that the URI names."""
+def artifacts_of(run: str, uri: str, beside: Path, store: Path) -> Path | None:
+    """Return the folder of a run's artifacts: the one beside the store, since trees are moved, else the one that its URI names.
+
+    MLflow ends that in the ID of the run and `artifacts`. Another folder, which a store that came from elsewhere may name, is
+    none of artifacts.
+    """
     named = _local(uri) if uri else None
-    candidates = [*beside, *([named] if named is not None else [])]
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    candidates = [beside, *([store / named] if named is not None else [])]
+    return next((path for path in candidates if path.parts[-2:] == (run, _ARTIFACTS) and path.is_dir()), None)
 
 
 def in_order(runs: list[MlflowRun]) -> list[MlflowRun]:
