@@ -23,6 +23,14 @@ def moment(seconds: float) -> datetime | None:
         return None
 
 
+def moment_ms(milliseconds: float) -> datetime | None:
+    """Return the moment of a count of milliseconds since 1970; None where there is no such."""
+    try:
+        return moment(milliseconds / 1000)
+    except OverflowError:  # an integer that no float holds
+        return None
+
+
 def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """Return the data of a table: a large one goes into a file of CSV, which has the same bytes whatever is installed."""
     names = unique(columns)

@@ -14,7 +14,7 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers.csv_files import value_of
 from mlv.importers.endings import end_of
 from mlv.importers.reading import Opened, Reading, Unit
-from mlv.importers.values import moment
+from mlv.importers.values import moment, moment_ms
 
 NAME = "mlflow"
 STATUSES = {"FINISHED": "ok", "FAILED": "failed", "KILLED": "killed"}
@@ -80,7 +80,7 @@ class MlflowRun:
             captured["machine"] = {"user": self.tags["mlflow.user"]}
         experiment = SourceExperiment(
             self.tags.get(_NAME) or self.name or self.id,
-            moment(self.started_ms / 1000) or moment(0),  # type: ignore[arg-type]
+            moment_ms(self.started_ms) or moment(0),  # type: ignore[arg-type]
             {"format": NAME, "id": self.id},
             params=params,
             kind="nested" if self.parent else None,
@@ -99,10 +99,10 @@ class MlflowRun:
         is_over, latest, count = self.status in STATUSES, created, 0
         yield RunBegins(_RUN, created)
         for (time_ms, step), points in groupby(self._settled(is_over, reading), key=lambda point: point[:2]):
-            time = moment(time_ms / 1000) or latest
+            time = moment_ms(time_ms) or latest
             latest, count = max(latest, time), count + 1
             yield SourceEvent(_RUN, time, "metrics", {point.name: point.value for point in points}, "", step)
-        latest = max(latest, moment((self.ended_ms or 0) / 1000) or latest)
+        latest = max(latest, moment_ms(self.ended_ms or 0) or latest)
         length = f"{count} lines, {len(self.params)} params and {len(self.tags)} tags"
         yield from end_of(
             _RUN,
