@@ -15,6 +15,8 @@ from importers import wandb_files as w
 from importers.trees import content
 
 import mlv
+from mlv.cli import importing
+from mlv.importers.reading import Options
 from mlv.importers.registry import FORMATS
 
 
@@ -154,3 +156,27 @@ def test_followed(tmp_path, source):
     assert (status, "Traceback" in told.read_text()) == (0, False)
     assert mlv.Exp.open(log.parent).summary()["loss"].count == 7
     assert not [path for path in Path(log.parents[1]).iterdir() if path.name.startswith(".mlv-")] or os.name != "posix"
+
+
+def test_grown_while_it_is_imported(tmp_path, monkeypatch, source):
+    """With --follow, what a source gets while it is being imported comes over too, though nothing follows."""
+    path = source / "run-1-abc/run-abc.wandb"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:900])
+    once, calls = importing._once, []
+
+    def grown(*arguments):
+        calls.append(once(*arguments))
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        path.write_bytes(whole)
+        return calls[-1]
+
+    looks = iter(range(20))
+    monkeypatch.setattr(importing, "_once", grown)
+    monkeypatch.setattr(importing, "sleep", lambda _: next(looks))
+    options = Options(follows=True)
+
+    importing.run([source], tmp_path / "runs", format=None, options=options, dry_run=False, as_json=True)
+
+    assert mlv.Exp.open(tmp_path / "runs/proj/first").summary()["loss"].count == 7
