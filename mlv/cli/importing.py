@@ -41,7 +41,7 @@ def run(sources: Sequence[Path], root: Path, *, format: str | None, options: Opt
         while options.follows:
             state = _changed(sources, state)
             began = monotonic()
-            is_whole = _once(sources, root, format, options, False, as_json) and is_whole
+            is_whole = _once(sources, root, format, options, dry_run, as_json) and is_whole
             sleep(max(0.0, min(monotonic() - began, 60.0) - _LOOKING_S))  # after a long import a pause that is as long
     return is_whole
 

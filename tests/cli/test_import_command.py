@@ -158,8 +158,9 @@ def test_followed(tmp_path, source):
     assert not [path for path in Path(log.parents[1]).iterdir() if path.name.startswith(".mlv-")] or os.name != "posix"
 
 
-def test_grown_while_it_is_imported(tmp_path, monkeypatch, source):
-    """With --follow, what a source gets while it is being imported comes over too, though nothing follows."""
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_grown_while_it_is_imported(tmp_path, monkeypatch, source, dry_run):
+    """With --follow, what a source gets while it is being imported comes over too, though nothing follows; not in a dry run."""
     path = source / "run-1-abc/run-abc.wandb"
     whole = path.read_bytes()
     path.write_bytes(whole[:900])
@@ -177,6 +178,7 @@ def test_grown_while_it_is_imported(tmp_path, monkeypatch, source):
     monkeypatch.setattr(importing, "sleep", lambda _: next(looks))
     options = Options(follows=True)
 
-    importing.run([source], tmp_path / "runs", format=None, options=options, dry_run=False, as_json=True)
+    importing.run([source], tmp_path / "runs", format=None, options=options, dry_run=dry_run, as_json=True)
 
-    assert mlv.Exp.open(tmp_path / "runs/proj/first").summary()["loss"].count == 7
+    assert (tmp_path / "runs").exists() != dry_run
+    assert dry_run or mlv.Exp.open(tmp_path / "runs/proj/first").summary()["loss"].count == 7
