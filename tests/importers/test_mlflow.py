@@ -17,6 +17,7 @@ from conftest import run_command
 import mlv
 from importers import wandb_files as w
 from importers.trees import content, import_all, import_one, points
+from mlv.importers import yaml_files
 
 META = """\
 artifact_uri: file:///gone/mlruns/1/abc/artifacts
@@ -259,3 +260,19 @@ def test_a_damaged_database(tmp_path):
 
     assert [(each.unit.path, each.error != "") for each in outcomes if each.unit.format == "mlflow"] == [(path, True)]
     assert [each.is_whole for each in outcomes if each.unit.format == "wandb"] == [True]
+
+
+def test_models_of_many_runs(tmp_path, monkeypatch):
+    """The models of an experiment are read once for all of its runs."""
+    for number in range(12):
+        run(tmp_path, f"r{number}")
+        model = tmp_path / f"mlruns/1/models/m{number}"
+        write(model / "meta.yaml", f"name: net\nsource_run_id: r{number}\n")
+        write(model / "artifacts/weights", "1")
+    read, paths = yaml_files.mapping_of, []
+    monkeypatch.setattr(yaml_files, "mapping_of", lambda path, reading: paths.append(path) or read(path, reading))
+
+    outcomes = import_all(tmp_path / "mlruns", tmp_path / "runs")
+
+    assert all((each.imported.path / f"files/models/net/m{each.unit.key[1:]}/weights").is_file() for each in outcomes)
+    assert len([path for path in paths if path.parts[-3] == "models"]) <= 2 * 12  # once more where metas are looked for
