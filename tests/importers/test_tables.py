@@ -203,6 +203,23 @@ def test_values():
     assert {cell: value_of(cell) for cell in cells} == cells
 
 
+def test_settings_that_stand_for_billions(tmp_path):
+    """Settings whose aliases stand for each other ten times over are reported, and take neither time nor memory."""
+    pytest.importorskip("yaml")
+    lines = [
+        "a0: &a0 [1]",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)),
+        "self: &self [1, *self]",
+    ]
+    write(tmp_path / "v/hparams.yaml", "\n".join(lines))
+    write(tmp_path / "v/metrics.csv", "step,loss\n0,1\n")
+
+    exp, outcome = import_one(tmp_path / "v", tmp_path / "runs")
+
+    reason = "hparams.yaml: its aliases stand for more than a million values"
+    assert (points(exp), exp.params, outcome.left) == ([(0, {"loss": 1})], {}, {reason: 1})
+
+
 def test_lightning(tmp_path):
     """A folder of Lightning's CSVLogger is an experiment with its hyperparameters and checkpoints."""
     pytest.importorskip("yaml")
