@@ -14,7 +14,7 @@ from mlv.importers.csv_files import rows_of
 from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.reading import Opened, Reading, Unit
-from mlv.importers.values import moment_ms
+from mlv.importers.values import moment_ms, rows_of_moment
 
 NAME = "dvclive"
 _TOTALS, _PARAMS, _SERIES = "metrics.json", "params.yaml", Path("plots/metrics")
@@ -64,7 +64,8 @@ class _Folder:
             stamp = group[0][3]
             known = moment_ms(stamp) if isinstance(stamp, (int, float)) else None
             time, count = known or created + timedelta(microseconds=count), count + 1
-            yield SourceEvent(_RUN, time, "metrics", {name: value for _, name, value, _ in group}, "", step)
+            for row in rows_of_moment((name, value) for _, name, value, _ in group):
+                yield SourceEvent(_RUN, time, "metrics", row, "", step)
 
         def last(run: str) -> Iterator[SourceEvent]:
             recorded = reading.recorded_params

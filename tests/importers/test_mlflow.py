@@ -276,3 +276,20 @@ def test_models_of_many_runs(tmp_path, monkeypatch):
 
     assert all((each.imported.path / f"files/models/net/m{each.unit.key[1:]}/weights").is_file() for each in outcomes)
     assert len([path for path in paths if path.parts[-3] == "models"]) <= 2 * 12  # once more where metas are looked for
+
+
+def test_values_at_one_time_and_step(tmp_path):
+    """A metric that was logged several times within a millisecond, without a step, comes over with all of its values."""
+    pytest.importorskip("yaml")
+    folder = run(tmp_path / "a")
+    write(folder / "metrics/loss", "1700000000000 0.5 0\n1700000000000 0.25 0\n1700000000000 0.125 0\n")
+    write(folder / "metrics/other", "1700000000000 1 0\n")
+    more = ", ".join(f"('loss', {value}, 1500000001000, 'r1')" for value in (0.25, 0.125))
+
+    exps = [
+        import_one(tmp_path / "a/mlruns", tmp_path / "runs")[0],
+        import_one(database(tmp_path / "b/mlflow.db", f"insert into metrics values {more};"), tmp_path / "runs")[0],
+    ]
+
+    assert [exp.summary()["loss"].count for exp in exps] == [3, 3]
+    assert exps[0].summary()["other"].count == 1

@@ -345,3 +345,11 @@ def test_a_projector_of_other_folders(tmp_path):
 
     assert {path.name for path in (exp.path / "files/projector").iterdir()} == {"projector_config.pbtxt", "tensors.tsv"}
     assert outcome.left == {"files of a projector that are gone, or lie elsewhere": 2}
+
+
+def test_a_tag_that_recurs_in_a_record(tmp_path):
+    """A record with several values of one tag comes over with all of them."""
+    values = [Summary.Value(tag=tag, simple_value=number) for number, tag in enumerate(["a", "b", "a"])]
+    folder = write(tmp_path / "tb", [Event(wall_time=START, step=1, summary=Summary(value=values))])
+
+    assert points(import_one(folder, tmp_path / "runs")[0]) == [(1, {"a": 0.0, "b": 1.0}), (1, {"a": 2.0})]

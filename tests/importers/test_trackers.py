@@ -264,6 +264,16 @@ def test_dvclive(tmp_path):
     assert is_intact(exp)
 
 
+def test_dvclive_steps_that_recur(tmp_path):
+    """A metric with several values of one step comes over with all of them."""
+    write(tmp_path / "v/plots/metrics/loss.tsv", "step\tloss\n0\t1\n0\t2\n1\t3\n")
+    write(tmp_path / "v/metrics.json", "{}")
+
+    exp, _ = import_one(tmp_path / "v", tmp_path / "runs")
+
+    assert points(exp) == [(0, {"loss": 1}), (0, {"loss": 2}), (1, {"loss": 3})]
+
+
 def test_dvclive_itself(tmp_path):
     """What DVCLive wrote comes over."""
     script = """

@@ -14,7 +14,7 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers.csv_files import value_of
 from mlv.importers.endings import end_of
 from mlv.importers.reading import Opened, Reading, Unit
-from mlv.importers.values import moment, moment_ms
+from mlv.importers.values import moment, moment_ms, rows_of_moment
 
 NAME = "mlflow"
 STATUSES = {"FINISHED": "ok", "FAILED": "failed", "KILLED": "killed"}
@@ -100,8 +100,10 @@ class MlflowRun:
         yield RunBegins(_RUN, created)
         for (time_ms, step), points in groupby(self._settled(is_over, reading), key=lambda point: point[:2]):
             time = moment_ms(time_ms) or latest
-            latest, count = max(latest, time), count + 1
-            yield SourceEvent(_RUN, time, "metrics", {point.name: point.value for point in points}, "", step)
+            latest = max(latest, time)
+            for row in rows_of_moment((point.name, point.value) for point in points):
+                count += 1
+                yield SourceEvent(_RUN, time, "metrics", row, "", step)
         latest = max(latest, moment_ms(self.ended_ms or 0) or latest)
         length = f"{count} lines, {len(self.params)} params and {len(self.tags)} tags"
         yield from end_of(

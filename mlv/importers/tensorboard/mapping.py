@@ -279,6 +279,9 @@ class _FileReader:
             if number is not None:
                 if value.description:
                     yield self._item("metadata", {"description": value.description}, name)
+                if name in metrics:
+                    yield self._item("metrics", metrics, "", step)
+                    metrics = {}
                 metrics[name] = number
                 continue
             for type_, data, ending in _converted(value, plugin):
