@@ -20,7 +20,7 @@ pytest.importorskip("tensorboardX")
 import numpy as np
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.event_pb2 import Event, LogMessage, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
 from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 
@@ -353,3 +353,14 @@ def test_a_tag_that_recurs_in_a_record(tmp_path):
     folder = write(tmp_path / "tb", [Event(wall_time=START, step=1, summary=Summary(value=values))])
 
     assert points(import_one(folder, tmp_path / "runs")[0]) == [(1, {"a": 0.0, "b": 1.0}), (1, {"a": 2.0})]
+
+
+def test_a_histogram_with_a_doubled_limit(tmp_path):
+    """The edges of a histogram ascend, also where its file has a limit twice."""
+    histogram = HistogramProto(min=0, max=3, num=4, sum=6, sum_squares=14, bucket_limit=[1, 2, 2, 3], bucket=[1, 1, 1, 1])
+    folder = write(tmp_path / "tb", [Event(wall_time=START, summary=Summary(value=[Summary.Value(tag="h", histo=histogram)]))])
+
+    [event] = import_one(folder, tmp_path / "runs")[0].events("histogram")
+
+    edges = event.data["edges"]
+    assert (edges[:3], edges == sorted(set(edges))) == ([0, 1, 2], True)

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -426,18 +426,12 @@ def _histogram(fields: dict[int, list[Any]]) -> Converted:
     limits[-1] = min(limits[-1], max(greatest, limits[-2] if len(limits) > 1 else least))
     edges = [min(least, limits[0]), *limits]
     if any(b <= a for a, b in pairwise(edges)):  # all values are equal, or a limit is doubled
-        edges = [edges[0], *(max(edge, _above(edges[0], number)) for number, edge in enumerate(edges[1:], 1))]
+        edges = list(accumulate(edges, lambda before, edge: max(edge, math.nextafter(before, math.inf))))
     data: dict[str, Any] = {"counts": counts, "edges": edges, "count": count, "min": least, "max": greatest}
     if count > 0:
         mean = total / count
         data |= {"mean": mean, "std": math.sqrt(max(0.0, squares / count - mean * mean))}
     return "histogram", data, ""
-
-
-def _above(edge: float, steps: int) -> float:
-    for _ in range(steps):
-        edge = math.nextafter(edge, math.inf)
-    return edge
 
 
 def _histograms(tensor: Any) -> Iterator[Converted]:
