@@ -59,10 +59,13 @@ class _Folder:
 
     def _json(self, name: str, reading: Reading) -> dict[str, Any]:
         path = self._folder / name
+        if not path.exists():
+            return {}
+        if not path.is_file():  # nothing may ever come of a pipe, and no end of a device
+            reading.leave(f"{name} that is no file")
+            return {}
         try:
             content = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
         except (ValueError, RecursionError):
             reading.leave(f"{name} that is no JSON: it is damaged, or is being written")
             return {}

@@ -19,10 +19,12 @@ class _TooLarge(ValueError):
 
 def mapping_of(path: Path, reading: Reading) -> dict[str, Any]:
     """Return the mapping in a file; empty where it is gone or none, which is recorded."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="backslashreplace")
-    except FileNotFoundError:
+    if not path.exists():
         return {}
+    if not path.is_file():  # nothing may ever come of a pipe, and no end of a device
+        reading.leave(f"{path.name}: it is no file")
+        return {}
+    text = path.read_text(encoding="utf-8", errors="backslashreplace")
     try:
         content = loaded(text)
     except MissingExtra:

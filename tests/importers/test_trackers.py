@@ -336,3 +336,20 @@ def test_trackio_unreadable(tmp_path):
     [outcome] = import_all(tmp_path / "trackio", tmp_path / "runs")
 
     assert outcome.error.startswith(f"{path} cannot be read: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_pipes(tmp_path):
+    """A pipe in place of a file of settings, of which nothing may ever come, is reported, and nothing waits for it."""
+    pytest.importorskip("yaml")
+    sacred_run(tmp_path / "source/sacred/1")
+    write(tmp_path / "source/v/plots/metrics/loss.tsv", "step\tloss\n0\t1\n")
+    write(tmp_path / "source/v/metrics.json", "{}")
+    for name in ("sacred/1/info.json", "v/params.yaml"):
+        os.mkfifo(tmp_path / "source" / name)
+
+    words = [sys.executable, "-m", "mlv", "import", tmp_path / "source", "--into", tmp_path / "runs"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, "info.json that is no file" in done.stdout) == (1, True)
+    assert done.stdout.endswith("2 experiments: 2 new; 2 things did not come over\n")
