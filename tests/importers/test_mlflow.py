@@ -293,3 +293,18 @@ def test_values_at_one_time_and_step(tmp_path):
 
     assert [exp.summary()["loss"].count for exp in exps] == [3, 3]
     assert exps[0].summary()["other"].count == 1
+
+
+@pytest.mark.parametrize(("status", "is_shared"), [(1, False), (3, True)])
+def test_artifacts_that_are_written_again(tmp_path, status, is_shared):
+    """An artifact of a run that goes on is a file of its own, whatever becomes of the source's."""
+    pytest.importorskip("yaml")
+    folder = run(tmp_path, status=status)
+    write(folder / "artifacts/model.bin", "weights")
+
+    exp, _ = import_one(tmp_path / "mlruns", tmp_path / "runs")
+
+    assert exp.path.joinpath("files/artifacts/model.bin").samefile(folder / "artifacts/model.bin") <= is_shared
+    with open(folder / "artifacts/model.bin", "r+") as file:
+        file.write("WEIGHTS")
+    assert is_shared or str(run_command("verify", exp.path).stdout).startswith("intact")

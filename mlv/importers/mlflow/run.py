@@ -158,7 +158,9 @@ class MlflowRun:
             for path in sorted(folder.rglob("*")) if folder is not None else ():
                 if path.is_file():
                     name = f"{prefix}/{path.relative_to(folder).as_posix()}"  # type: ignore[arg-type]
-                    yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)
+                    # Files of a run that goes on may be written again, in place.
+                    file = SourceFile(path, path.suffix, is_linked=self.status in STATUSES)
+                    yield SourceEvent(run, time, "file", file, name)
 
 
 def _local(uri: str) -> Path | None:
