@@ -16,6 +16,7 @@ from importers.trees import content
 
 import mlv
 from mlv.cli import importing
+from mlv.importers.importing import bring
 from mlv.importers.reading import Options
 from mlv.importers.registry import FORMATS
 
@@ -164,17 +165,16 @@ def test_grown_while_it_is_imported(tmp_path, monkeypatch, source, dry_run):
     path = source / "run-1-abc/run-abc.wandb"
     whole = path.read_bytes()
     path.write_bytes(whole[:900])
-    once, calls = importing._once, []
+    calls = []
 
-    def grown(*arguments):
-        calls.append(once(*arguments))
+    def grown(*arguments, **options):
+        yield from bring(*arguments, **options)
+        calls.append(path.write_bytes(whole))
         if len(calls) > 1:
             raise KeyboardInterrupt
-        path.write_bytes(whole)
-        return calls[-1]
 
     looks = iter(range(20))
-    monkeypatch.setattr(importing, "_once", grown)
+    monkeypatch.setattr(importing, "bring", grown)
     monkeypatch.setattr(importing, "sleep", lambda _: next(looks))
     options = Options(follows=True)
 
