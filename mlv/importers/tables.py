@@ -129,10 +129,10 @@ def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading
         if columns.time is None:
             time = created + timedelta(microseconds=number)
         elif (cell := row.get(columns.time)) is not None:
-            known = _time(cell, created)
-            if known is None:
+            own = _time(cell, created)
+            if own is None:
                 reading.leave(f"cells of {columns.time} that are no times: their rows have the time of the one before")
-            time = known or time
+            time = own or time
         at = {name: row[name] for name in columns.at if isinstance(row.get(name), (int, float, str))}
         data = {name: value for name, value in row.items() if name not in used}
         if columns.step and step is None and row.get(columns.step) is not None:

@@ -269,10 +269,15 @@ def test_files_of_wandb_with_credentials(tmp_path):
     for name in ("config.yaml", "wandb-metadata.json", "wandb-summary.json"):
         (folder / "files" / name).write_text(f'{{"api_key": "{secret}"}}')
     (folder / "files/mine.txt").write_text("mine")
+    silent = w.write(tmp_path / "run-2-b", w.framed([w.run("b"), w.row(0, 0, loss=1), w.exited()]), "run-b.wandb")
+    (silent / "files/output.log").write_text(f"login with {secret}\nhello\n")
 
     exp, _ = import_one(folder, tmp_path / "runs")
 
     assert {path.name for path in (exp.path / "files").iterdir()} == {"mine.txt", "settings.yaml"}
+    other, _ = import_one(silent, tmp_path / "runs")
+    assert [event.data["message"] for event in other.events("message")] == ["login with <redacted>", "hello"]
+    assert secret.encode() not in b"".join(content(tmp_path / "runs").values())
 
 
 def test_items_at_once():

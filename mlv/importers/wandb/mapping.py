@@ -41,7 +41,7 @@ _FIRST_RECORDS = 64
 """Records in which the facts about a run stand: they are sent when it begins."""
 _LOGS = ("debug.log", "debug-internal.log")
 """Links to the latest logs of W&B itself, beside the folders of runs."""
-_OUTPUT = "output.log"
+_CONSOLE = "output.log"
 _OWN_FILES = ("config.yaml", "wandb-metadata.json", "wandb-summary.json")
 """Files of W&B whose content stands in records, too: credentials in them are as they were."""
 _HAPPENED = frozenset({r.HISTORY, r.SUMMARY, r.CONFIG, r.STATS, r.ARTIFACT, r.ALERT, r.METRIC, r.OUTPUT, r.OUTPUT_RAW, r.EXIT})
@@ -496,6 +496,12 @@ class _RunReader:
         status = None if self._exit is None else "ok" if not self._exit.get(1, [0])[-1] else "failed"
         yield from end_of(self._name, self._latest, status, self._closing, self._reading, length=f"{count} records")
 
+    def _output(self, run: str, path: Path) -> Iterator[SourceEvent]:
+        """Yield the lines of a console that no record has: as a file, they would keep their credentials."""
+        lines = TerminalLines()
+        for line in (*lines.add(path.read_bytes(), 0.0), *lines.last()):
+            yield self._line("stdout", line)._replace(run=run)
+
     def _closing(self, run: str) -> Iterator[SourceEvent]:
         """Yield the last words of a run, and its files."""
         for name, lines in self._console.items():
@@ -506,7 +512,8 @@ class _RunReader:
             relative = path.relative_to(folder).as_posix()
             if not path.is_file() or relative in self._files.used or relative in _OWN_FILES:
                 continue
-            if self._has_console and relative == _OUTPUT:
+            if relative == _CONSOLE:
+                yield from () if self._has_console else self._output(run, path)
                 continue
             yield self._event("file", SourceFile(path, path.suffix), relative)._replace(run=run)
 
