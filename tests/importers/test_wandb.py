@@ -168,6 +168,23 @@ def test_media_that_are_gone(tmp_path):
     assert ([data for _, data in points(exp)], list(exp.events("image"))) == ([{"loss": 1}, {"loss": 2}], [])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"_type": "images/separated", "count": 10**15, "_name": "x"},
+        {"_type": "histogram", "values": [1], "packedBins": {"min": 0, "size": 1, "count": 10**15}},
+    ],
+)
+def test_media_that_name_a_size(tmp_path, value):
+    """A medium that names more than there can be comes over as it stands, and takes neither time nor memory."""
+    records = [w.run(), w.row(0, 0, loss=1, medium=value), w.exited()]
+
+    exp, _ = import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
+
+    [event] = exp.events("event")
+    assert (event.name, event.data, points(exp)) == ("medium", value, [(0, {"loss": 1})])
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
 def test_pipes(tmp_path, offline):
     """A pipe in a source, of which nothing may ever come, is no file of it."""
