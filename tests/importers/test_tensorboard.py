@@ -24,6 +24,8 @@ from tensorboardX.proto.summary_pb2 import HistogramProto, Summary, SummaryMetad
 from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 
+from mlv.importers.importing import look_for
+from mlv.importers.reading import Options
 from mlv.projections.tfrecords import framed
 
 START = 1_700_000_000.0
@@ -364,3 +366,14 @@ def test_a_histogram_with_a_doubled_limit(tmp_path):
 
     edges = event.data["edges"]
     assert (edges[:3], edges == sorted(set(edges))) == ([0, 1, 2], True)
+
+
+def test_files_without_a_record(tmp_path):
+    """An event file in which no record is whole is named as passed over, unless it is empty."""
+    folder = write(tmp_path / "tb", [scalar(0)])
+    for name, content_ in (("empty", b""), ("random", bytes(range(256)))):
+        (folder / f"events.out.tfevents.1.{name}").write_bytes(content_)
+
+    found = look_for([folder], None, Options())
+
+    assert (len(found.units), [path.name for path in found.unknown]) == (1, ["events.out.tfevents.1.random"])

@@ -49,18 +49,23 @@ class _File(NamedTuple):
 def units(listing: Listing) -> Iterator[Unit]:
     """Yield the folders with event files."""
     folders: dict[Path, list[Path]] = {}
+    times: dict[Path, float] = {}
     for path in list(listing.files()):
         if "tfevents" in path.name:
-            listing.take([path])
+            begun = _begun(path)
+            if begun is not None or not size_of([path]):  # others are named as files of no format
+                listing.take([path])
+            if begun is not None:
+                times[path] = begun
             folders.setdefault(path.parent, []).append(path)
     wholes = {folder: _whole(folder, folders) for folder in folders}
     for folder in sorted(folder for folder, whole in wholes.items() if whole == folder):
         inner = [part for part in sorted(wholes) if wholes[part] == folder]
         files = [
-            _File(path, part, f"{part}/{path.name}" if part else path.name, begun)
+            _File(path, part, f"{part}/{path.name}" if part else path.name, times[path])
             for part, paths in ((_part(path, folder), folders[path]) for path in inner)
             for path in paths
-            if (begun := _begun(path)) is not None
+            if path in times
         ]
         projected = _projected(folder, listing)
         if files:
