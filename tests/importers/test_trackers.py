@@ -353,3 +353,14 @@ def test_pipes(tmp_path):
 
     assert (done.returncode, "info.json that is no file" in done.stdout) == (1, True)
     assert done.stdout.endswith("2 experiments: 2 new; 2 things did not come over\n")
+
+
+def test_sacred_points_without_a_step(tmp_path):
+    """A value of a metric that has no step, or no time, is reported."""
+    sacred_run(tmp_path / "sacred/1")
+    loss = {"steps": [0], "timestamps": ["2024-02-29T12:00:01"], "values": [1, 2, 3]}
+    write(tmp_path / "sacred/1/metrics.json", json.dumps({"loss": loss}))
+
+    exp, outcome = import_one(tmp_path / "sacred", tmp_path / "runs")
+
+    assert (points(exp), sum(outcome.left.values())) == ([(0, {"loss": 1})], 2)
