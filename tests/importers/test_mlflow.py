@@ -18,6 +18,8 @@ import mlv
 from importers import wandb_files as w
 from importers.trees import content, import_all, import_one, points
 from mlv.importers import yaml_files
+from mlv.importers.importing import look_for
+from mlv.importers.reading import Options
 
 META = """\
 artifact_uri: file:///gone/mlruns/1/abc/artifacts
@@ -308,3 +310,14 @@ def test_artifacts_that_are_written_again(tmp_path, status, is_shared):
     with open(folder / "artifacts/model.bin", "r+") as file:
         file.write("WEIGHTS")
     assert is_shared or str(run_command("verify", exp.path).stdout).startswith("intact")
+
+
+def test_traces(tmp_path):
+    """Traces of an experiment, which do not come over, are named as passed over."""
+    pytest.importorskip("yaml")
+    run(tmp_path)
+    write(tmp_path / "mlruns/1/traces/tr-1/trace_info.yaml", "trace_id: tr-1\n")
+
+    found = look_for([tmp_path / "mlruns"], None, Options())
+
+    assert (len(found.units), [path.name for path in found.unknown]) == (1, ["trace_info.yaml"])

@@ -45,7 +45,7 @@ def units(listing: Listing) -> Iterator[Unit]:
         yield run.unit(folders[run.id], size_of((folders[run.id] / "metrics").rglob("*")))
 
 
-_OWN = (_META, "datasets", "models", "traces", "tags")
+_OWN = (_META, "datasets", "models", "tags")
 """Files and folders of an experiment beside its runs."""
 
 
