@@ -34,10 +34,15 @@ def run(sources: Sequence[Path], root: Path, *, format: str | None, options: Opt
         no_address(source, "SOURCE")
     no_address(root, "--into")
     _check(sources, root)
+    # Looked at before an import begins: the sources may grow behind what it has read.
+    state = _state(sources) if options.follows else {}
     is_whole = _once(sources, root, format, options, dry_run, as_json)
     with suppress(KeyboardInterrupt):
         while options.follows:
-            is_whole = _when_changed(sources, root, format, options, as_json) and is_whole
+            state = _changed(sources, state)
+            began = monotonic()
+            is_whole = _once(sources, root, format, options, dry_run, as_json) and is_whole
+            sleep(max(0.0, min(monotonic() - began, 60.0) - _LOOKING_S))  # after a long import a pause that is as long
     return is_whole
 
 
@@ -51,17 +56,18 @@ def _check(sources: Sequence[Path], root: Path) -> None:
         raise InvalidArgument(f"--into {root} is no folder for experiments: name another one", root=str(root))
 
 
-def _when_changed(sources: Sequence[Path], root: Path, format: str | None, options: Options, as_json: bool) -> bool:
-    """Wait until sources change, and import them again; a long import is followed by a pause that is as long."""
-    before, began = _state(sources), monotonic()
-    while _state(sources) == before:
+_State = dict[Path, tuple[int, int]]
+"""Size of each file of some sources, and when it changed."""
+
+
+def _changed(sources: Sequence[Path], before: _State) -> _State:
+    """Wait until sources have another state, and return that."""
+    while (state := _state(sources)) == before:
         sleep(_LOOKING_S)
-    is_whole = _once(sources, root, format, options, False, as_json)
-    sleep(max(0.0, min(monotonic() - began, 60.0) - _LOOKING_S))
-    return is_whole
+    return state
 
 
-def _state(sources: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+def _state(sources: Sequence[Path]) -> _State:
     state = {}
     for path in (path for source in sources for path in Listing(source).files()):
         with suppress(OSError):

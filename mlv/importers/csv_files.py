@@ -15,7 +15,7 @@ from mlv.importers.reading import Reading, Unit
 NAME = "csv"
 _LONGEST_CELL = 1 << 24
 _SEPARATORS = ",;\t|"
-_INTEGER = re.compile(r"[+-]?\d{1,18}\Z")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _WORDS = {"True": True, "False": False, "true": True, "false": False}
 
 
@@ -32,7 +32,8 @@ def rows_of(path: Path, reading: Reading) -> tuple[list[str], tables.Rows]:
         first = file.readline()
     separator = "\t" if path.suffix.lower() == ".tsv" else max(_SEPARATORS, key=first.count)
     header = next(csv.reader([first], delimiter=separator), [])
-    names = values.unique(name.strip() for name in header)
+    # Without a name is the index that pandas writes in front.
+    names = values.unique(name.strip() or f"column_{number}" for number, name in enumerate(header, 1))
     return names, _rows(path, names, separator, reading)
 
 
@@ -72,6 +73,8 @@ def value_of(cell: str) -> Any:
     """Return the value of a cell: a number, true or false, or a text."""
     if _INTEGER.match(cell):
         return int(cell)
+    if "_" in cell:  # Python reads 1_000 as a number; whoever writes it means a name, or a date
+        return cell
     try:
         return float(cell)
     except ValueError:

@@ -32,10 +32,13 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         try:
             connection.execute("select count(*) from sqlite_master").fetchone()
-        except sqlite3.OperationalError:  # a log of changes wants a file of its own beside the database
+        except sqlite3.OperationalError as error:  # a log of changes wants a file of its own beside the database
+            if "locked" in str(error):  # it is being changed: as it lies there, it may be half of a change
+                raise
             connection.close()
             connection = sqlite3.connect(f"{address}?mode=ro&immutable=1", uri=True)
         connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda text: text.decode("utf-8", "backslashreplace")
         yield connection
     finally:
         connection.close()

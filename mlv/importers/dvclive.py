@@ -14,7 +14,7 @@ from mlv.importers.csv_files import rows_of
 from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.reading import Opened, Reading, Unit
-from mlv.importers.values import moment
+from mlv.importers.values import moment_ms, rows_of_moment
 
 NAME = "dvclive"
 _TOTALS, _PARAMS, _SERIES = "metrics.json", "params.yaml", Path("plots/metrics")
@@ -62,9 +62,10 @@ class _Folder:
         for step, of_step in groupby(points, key=lambda point: point[0]):
             group = list(of_step)
             stamp = group[0][3]
-            known = moment(stamp / 1000) if isinstance(stamp, (int, float)) else None
+            known = moment_ms(stamp) if isinstance(stamp, (int, float)) else None
             time, count = known or created + timedelta(microseconds=count), count + 1
-            yield SourceEvent(_RUN, time, "metrics", {name: value for _, name, value, _ in group}, "", step)
+            for row in rows_of_moment((name, value) for _, name, value, _ in group):
+                yield SourceEvent(_RUN, time, "metrics", row, "", step)
 
         def last(run: str) -> Iterator[SourceEvent]:
             recorded = reading.recorded_params

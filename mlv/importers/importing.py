@@ -15,7 +15,7 @@ from mlv.errors import FileUnusable, InvalidArgument, MlvError
 from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints, SourceRows
 from mlv.experiment.importing.writing import Imported, import_experiment, recorded_before
 from mlv.importers.listing import Listing
-from mlv.importers.reading import Options, Reading, Unit
+from mlv.importers.reading import UNREADABLE, Options, Reading, Unit, unreadable
 from mlv.importers.registry import FORMATS
 
 
@@ -69,18 +69,23 @@ def look_for(sources: Sequence[Path], format: str | None, options: Options) -> F
     found = Found([], [])
     for source in sources:
         listing = Listing(source, replace(options, is_named=format is not None))
-        units = [
-            unit
-            for name, known in FORMATS.items()
-            if format in (None, name)
-            for unit in import_module(known.module).units(listing)
-        ]
+        units = [unit for name in FORMATS if format in (None, name) for unit in _units(name, listing)]
         if not units:
             wanted = f"of format {format}: {FORMATS[format].recognised}" if format else f"that mlv knows: {known_formats()}"
             raise InvalidArgument(f"{source} holds nothing {wanted}", source=str(source))
         found.units += units
         found.unknown += listing.files()
     return found
+
+
+def _units(format: str, listing: Listing) -> Iterator[Unit]:
+    try:
+        yield from import_module(FORMATS[format].module).units(listing)
+    except MlvError:
+        raise
+    except UNREADABLE as error:  # a file that none may read, or a hostile one, must not end the import of the others
+        path = Path(error.filename) if isinstance(error, OSError) and isinstance(error.filename, str) else listing.source
+        yield unreadable(format, path, 0, error)
 
 
 def known_formats() -> str:

@@ -16,6 +16,7 @@ from mlv.importers.reading import Opened, Reading, Unit
 NAME = "lightning"
 _METRICS, _HPARAMS = "metrics.csv", "hparams.yaml"
 _RUN = "fit"
+_LAST = "last"
 
 
 def units(listing: Listing) -> Iterator[Unit]:
@@ -55,6 +56,7 @@ class _Folder:
         def checkpoints(run: str) -> Iterator[SourceEvent]:
             for path in sorted(self._checkpoints):
                 name = path.relative_to(self._folder).as_posix()
-                yield SourceEvent(run, latest, "file", SourceFile(path, path.suffix, is_linked=True), name)
+                file = SourceFile(path, path.suffix, is_linked=not path.name.startswith(_LAST))  # which is written again
+                yield SourceEvent(run, latest, "file", file, name)
 
         yield from end_of(_RUN, latest, None, checkpoints, reading, length=f"{count} rows", has_ends=False)

@@ -32,14 +32,18 @@ class Listing:
         self.taken: set[Path] = set()
         self.folders: dict[Path, list[str]] = {}
         """Names of the files of each folder, sorted."""
+        self._inner: dict[Path, list[Path]] = {}
+        """The folders in each folder, sorted."""
         if self.is_file:
             if not stat.S_ISREG(os.stat(source).st_mode):
                 raise InvalidArgument(f"{source} is neither a file nor a folder: name one", source=str(source))
             self.folders[self.root] = [source.name]
+            self._inner[self.root] = []
             return
         os.listdir(source)
         for folder, inner, names in os.walk(source):
             inner[:] = sorted(name for name in inner if name not in _HIDDEN)
+            self._inner[Path(folder)] = [Path(folder, name) for name in inner]
             self.folders[Path(folder)] = sorted(name for name in names if os.path.isfile(os.path.join(folder, name)))
 
     def files(self) -> Iterator[Path]:
@@ -56,9 +60,12 @@ class Listing:
 
     def below(self, folder: Path) -> Iterator[Path]:
         """Yield all files at and below a folder."""
-        for inside, names in self.folders.items():
-            if inside == folder or folder in inside.parents:
-                yield from (inside / name for name in names)
+        # Not by a look at all folders: each of thousands of runs asks for its own.
+        waiting = [folder]
+        while waiting:
+            inside = waiting.pop()
+            yield from (inside / name for name in self.folders.get(inside, ()))
+            waiting += reversed(self._inner.get(inside, ()))
 
     def place(self, path: Path) -> tuple[tuple[str, ...], str]:
         """Return the folders and the name of the experiment that a file or folder of the source becomes."""

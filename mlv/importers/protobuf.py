@@ -16,14 +16,20 @@ class BadMessage(ValueError):
     """Bytes are no message: a length or a field leads out of them."""
 
 
+UNDECODABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+"""Errors of decoding, also of a message that is one, but whose fields are of other types than the description has."""
+
+
 def fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Yield the number and the value of each field, in their order: an integer, or bytes.
 
     Bytes are also those of numbers of fixed length, which `double` and `single` read, and those of messages within.
 
     Raises:
-        BadMessage: The bytes are no message.
+        BadMessage: The bytes are no message, or an integer stands in place of them.
     """
+    if not isinstance(message, bytes):
+        raise BadMessage("a message is a number")
     position, size = 0, len(message)
     while position < size:
         tag, position = varint(message, position)
@@ -103,12 +109,21 @@ def single(value: bytes) -> float:
     return number
 
 
+def octets(value: Any) -> bytes:
+    """Return the bytes of a field.
+
+    Raises:
+        BadMessage: The field is an integer.
+    """
+    if not isinstance(value, bytes):
+        raise BadMessage("a text, or the content of a file, is a number")
+    return value
+
+
 def text(value: Any) -> str:
     """Return the text of a field; what is no UTF-8 is escaped.
 
     Raises:
         BadMessage: The field is an integer.
     """
-    if not isinstance(value, bytes):
-        raise BadMessage("a text is a number")
-    return value.decode("utf-8", "backslashreplace")
+    return octets(value).decode("utf-8", "backslashreplace")

@@ -17,6 +17,7 @@ from mlv.importers.values import moment
 NAME = "ray"
 _RESULTS, _PARAMS, _ERROR = "result.json", "params.json", "error.txt"
 _RUN = "trial"
+_OF_TRIALS = (_RESULTS, _PARAMS, _ERROR, "params.pkl", "error.pkl", "progress.csv")
 _OF_RAY = {
     "config", "date", "timestamp", "done", "hostname", "node_ip", "pid", "trial_id", "experiment_tag", "experiment_id",
     "training_iteration", "iterations_since_restore", "time_since_restore", "time_this_iter_s", "timesteps_total",
@@ -31,7 +32,7 @@ def units(listing: Listing) -> Iterator[Unit]:
     for folder, names in list(listing.folders.items()):
         if _RESULTS not in names or _PARAMS not in names:
             continue
-        listing.take(listing.below(folder))  # its event files and tables have the same numbers
+        listing.take(path for path in listing.below(folder) if _is_of_trial(path, folder))
         sweep = folder.parent
         if sweep not in sweeps:
             sweeps.add(sweep)
@@ -42,6 +43,13 @@ def units(listing: Listing) -> Iterator[Unit]:
 
 def _is_of_sweep(path: Path) -> bool:
     return path.name.startswith(("experiment_state-", "basic-variant-state-", "searcher-state-")) or path.suffix == ".pkl"
+
+
+def _is_of_trial(path: Path, folder: Path) -> bool:
+    """Return whether a file is one that Ray writes: its event files and tables have the same numbers as its results."""
+    if path.relative_to(folder).parts[0].startswith("checkpoint_"):
+        return True
+    return path.parent == folder and (path.name in _OF_TRIALS or path.name.startswith("events.out.tfevents"))
 
 
 class _Sweep:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from sqlite3 import Error as DatabaseError
+from typing import Any, NamedTuple, NoReturn
 
 from mlv.experiment.importing.source import Item, SourceExperiment
 
@@ -76,3 +77,16 @@ class Unit:
     """Tells it from others in a source whose experiments lie in one another."""
     parent: str = ""
     """Key of the unit whose experiment it belongs below; that one comes first."""
+
+
+UNREADABLE = (OSError, DatabaseError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""Errors of a source that is damaged, or of another form than its format."""
+
+
+def unreadable(format: str, path: Path, size_bytes: int, error: Exception) -> Unit:
+    """Return the unit of a source that cannot be read: it is reported, and what lies beside it comes over."""
+
+    def opened(_: Reading) -> NoReturn:
+        raise error
+
+    return Unit(format, path, size_bytes, opened)

@@ -59,10 +59,13 @@ class _Folder:
 
     def _json(self, name: str, reading: Reading) -> dict[str, Any]:
         path = self._folder / name
+        if not path.exists():
+            return {}
+        if not path.is_file():  # nothing may ever come of a pipe, and no end of a device
+            reading.leave(f"{name} that is no file")
+            return {}
         try:
             content = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
         except (ValueError, RecursionError):
             reading.leave(f"{name} that is no JSON: it is damaged, or is being written")
             return {}
@@ -91,6 +94,9 @@ class _Folder:
             if not (isinstance(values, list) and isinstance(steps, list) and isinstance(times, list)):
                 reading.leave("metrics without values, steps and timestamps")
                 continue
+            lengths = sorted(map(len, (values, steps, times)))
+            if lengths[0] < lengths[-1]:
+                reading.leave("values, steps or times of metrics without the others", lengths[-1] - lengths[0])
             for step, time, value in zip(steps, times, values, strict=False):
                 yield _time(time) or created, name, step if isinstance(step, (int, float)) else None, _plain(value)
 

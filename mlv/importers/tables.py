@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -13,7 +14,7 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.reading import Opened, Options, Reading, Unit
-from mlv.importers.values import moment
+from mlv.importers.values import moment, moment_ms
 
 RUN = "table"
 _STEPS = ("step", "global_step", "_step", "steps", "iteration", "iter", "epoch")
@@ -23,6 +24,7 @@ _COORDINATES = ("epoch", "fold", "rank")
 _SINCE_1970 = 1e8
 """Lower numbers are seconds since the beginning: they would lie in 1973."""
 _MILLISECONDS = 1e11
+_FRACTION = re.compile(r"\.\d+")
 
 Rows = Iterable[Mapping[str, Any]]
 """Cells by column; those that are empty are left out."""
@@ -47,7 +49,11 @@ class Columns:
             InvalidArgument: A chosen column is not there.
         """
         columns = list(names)
-        for option, name in (("--step", options.step), ("--time", options.time), ("--name-column", options.name_column)):
+        chosen = (
+            ("--step", options.step), ("--time", options.time),
+            ("--name-column", options.name_column), ("--value-column", options.value_column),
+        )  # fmt: skip
+        for option, name in chosen:
             if name is not None and name not in columns:
                 text = f"{option} {name} is none of the columns {', '.join(columns)}"
                 raise InvalidArgument(text, column=name)
@@ -56,6 +62,12 @@ class Columns:
         time = options.time or next((lower[name] for name in _TIMES if name in lower), None)
         value = options.value_column or lower.get("value")
         name = options.name_column or next((lower[name] for name in _NAMES if name in lower and value), None)
+        if options.name_column and not value:
+            text = f"--name-column {name} wants the column of the values beside it: name that with --value-column"
+            raise InvalidArgument(text, column=name)
+        if options.value_column and not name:
+            text = f"--value-column {value} wants the column of the names beside it: name that with --name-column"
+            raise InvalidArgument(text, column=value)
         at = tuple(lower[key] for key in _COORDINATES if key in lower and lower[key] not in (step, time, name, value))
         return cls(step, time, name, value if name else None, at)
 
@@ -114,7 +126,13 @@ def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading
     time = created
     for number, row in enumerate(rows):
         step = _step(row.get(columns.step)) if columns.step else None
-        time = _time(row.get(columns.time), created) or time if columns.time else created + timedelta(microseconds=number)
+        if columns.time is None:
+            time = created + timedelta(microseconds=number)
+        elif (cell := row.get(columns.time)) is not None:
+            own = _time(cell, created)
+            if own is None:
+                reading.leave(f"cells of {columns.time} that are no times: their rows have the time of the one before")
+            time = own or time
         at = {name: row[name] for name in columns.at if isinstance(row.get(name), (int, float, str))}
         data = {name: value for name, value in row.items() if name not in used}
         if columns.step and step is None and row.get(columns.step) is not None:
@@ -127,7 +145,10 @@ def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading
         if name is None or columns.value is None or columns.value not in row:
             reading.leave("rows without a name or a value")
             continue
-        at.update((key, value) for key, value in data.items() if isinstance(value, (int, float, str)))
+        coordinates = {key: value for key, value in data.items() if isinstance(value, (int, float, str))}
+        if len(coordinates) < len(data):
+            reading.leave("cells of coordinates that are neither numbers nor texts", len(data) - len(coordinates))
+        at.update(coordinates)
         yield SourceEvent(run, time, "metrics", {str(name): row[columns.value]}, "", step, at)
 
 
@@ -144,9 +165,11 @@ def _time(value: Any, created: datetime) -> datetime | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if abs(value) < _SINCE_1970:
             return created + timedelta(seconds=value)
-        return moment(value / 1000 if abs(value) >= _MILLISECONDS else value)
+        return moment_ms(value) if abs(value) >= _MILLISECONDS else moment(value)
     try:
-        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        # Python 3.10 takes three or six digits of a second only.
+        text = _FRACTION.sub(lambda digits: digits[0][:7].ljust(7, "0"), str(value), count=1)
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
     return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)

@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEven
 from mlv.importers import values
 from mlv.importers.databases import columns_of, opened, tables_of
 from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.reading import Opened, Reading, Unit, unreadable
 from mlv.importers.values import moment
 from mlv.store import layout
 
@@ -32,16 +32,21 @@ def units(listing: Listing) -> Iterator[Unit]:
     for path in list(listing.files()):
         if path.suffix != ".db" or not tables_of(path) >= _TABLES:
             continue
-        with opened(path) as connection:
-            columns = columns_of(connection, "metrics")
-            if not columns >= _COLUMNS:
-                continue
-            key = "run_id" if "run_id" in columns else "run_name"
-            runs = connection.execute(
-                f"select {key}, run_name, min(timestamp) from metrics group by {key} union "  # noqa: S608 - one of two names
-                f"select {key}, run_name, created_at from configs where {key} not in (select {key} from metrics) "
-                f"order by 3"
-            ).fetchall()
+        try:
+            with opened(path) as connection:
+                columns = columns_of(connection, "metrics")
+                if not columns >= _COLUMNS:
+                    continue
+                key = "run_id" if "run_id" in columns else "run_name"
+                runs = connection.execute(
+                    f"select {key}, run_name, min(timestamp) from metrics group by {key} union "  # noqa: S608 - one of two names
+                    f"select {key}, run_name, created_at from configs where {key} not in (select {key} from metrics) "
+                    f"order by 3"
+                ).fetchall()
+        except sqlite3.Error as error:
+            listing.take([path])
+            yield unreadable(NAME, path, size_of([path]), error)
+            continue
         endings = ("", "-wal", "-shm", "-journal")
         listing.take([*(path.with_name(path.name + ending) for ending in endings), path.with_suffix(".lock")])
         listing.take(listing.below(path.parent / "media" / path.stem))
@@ -150,8 +155,9 @@ class _Run:
         beside = {key: item for key, item in value.items() if key not in ("_type", "file_path")}
         if not isinstance(value.get("file_path"), str):
             return "event", beside
-        path = self._path.parent / "media" / value["file_path"]
-        if ".." in Path(value["file_path"]).parts or not path.is_file():
+        media = self._path.resolve().parent / "media"
+        path = media / value["file_path"]
+        if ".." in path.parts or not path.is_relative_to(media) or not path.is_file():
             reading.leave("files of media that are gone, or lie elsewhere")
             return "event", None
         caption = {"caption": value["caption"]} if value.get("caption") else {}
@@ -180,7 +186,9 @@ def _plain(value: Any) -> Any:
 
 
 def _time(value: Any) -> datetime | None:
+    """Return a moment; in UTC where it has no zone, since the machine that imports has nothing to do with it."""
     try:
-        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).astimezone()
-    except (ValueError, OverflowError):
+        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
         return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,26 @@ def moment(seconds: float) -> datetime | None:
         return EPOCH + timedelta(microseconds=round(seconds * 1e6))
     except (ValueError, OverflowError, TypeError):
         return None
+
+
+def moment_ms(milliseconds: float) -> datetime | None:
+    """Return the moment of a count of milliseconds since 1970; None where there is no such."""
+    try:
+        return moment(milliseconds / 1000)
+    except OverflowError:  # an integer that no float holds
+        return None
+
+
+def rows_of_moment(pairs: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of metrics of one moment; one that has several values there stands in as many rows."""
+    row: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in row:
+            yield row
+            row = {}
+        row[name] = value
+    if row:
+        yield row
 
 
 def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:

@@ -10,17 +10,28 @@ from mlv.errors import MissingExtra
 from mlv.importers.reading import Reading
 from mlv.optional import package
 
+_MOST_VALUES = 1_000_000
+
+
+class _TooLarge(ValueError):
+    """A text of YAML stands for more than memory has room for."""
+
 
 def mapping_of(path: Path, reading: Reading) -> dict[str, Any]:
     """Return the mapping in a file; empty where it is gone or none, which is recorded."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="backslashreplace")
-    except FileNotFoundError:
+    if not path.exists():
         return {}
+    if not path.is_file():  # nothing may ever come of a pipe, and no end of a device
+        reading.leave(f"{path.name}: it is no file")
+        return {}
+    text = path.read_text(encoding="utf-8", errors="backslashreplace")
     try:
         content = loaded(text)
     except MissingExtra:
         reading.leave(f"{path.name}: it needs PyYAML: pip install PyYAML")
+        return {}
+    except _TooLarge as error:
+        reading.leave(f"{path.name}: {error}")
         return {}
     except Exception:  # yaml.YAMLError, and what its constructors raise
         reading.leave(f"{path.name}: it is no YAML")
@@ -36,6 +47,7 @@ def loaded(text: str) -> Any:
     Raises:
         MissingExtra: PyYAML is not installed.
         yaml.YAMLError: It is no YAML.
+        _TooLarge: Its aliases stand for more values than memory has room for.
     """
     yaml = package("yaml", None)
 
@@ -51,4 +63,18 @@ def loaded(text: str) -> Any:
 
     Loader.add_multi_constructor("tag:yaml.org,2002:python/", plain)
     Loader.add_multi_constructor("!", plain)
-    return yaml.load(text, Loader)  # it makes plain values only
+    value = yaml.load(text, Loader)  # it makes plain values only
+    if _size(value, {}) > _MOST_VALUES:
+        raise _TooLarge("its aliases stand for more than a million values")
+    return value
+
+
+def _size(value: Any, sizes: dict[int, int]) -> int:
+    """Return how many values one stands for: an alias stands for all that it names, again, and ten of them for a billion."""
+    if not isinstance(value, (dict, list, tuple, set)):
+        return 1
+    if id(value) not in sizes:
+        sizes[id(value)] = 1  # also where it contains itself
+        inner = value.values() if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_size(item, sizes) for item in inner)
+    return sizes[id(value)]

@@ -15,6 +15,9 @@ from importers import wandb_files as w
 from importers.trees import content
 
 import mlv
+from mlv.cli import importing
+from mlv.importers.importing import bring
+from mlv.importers.reading import Options
 from mlv.importers.registry import FORMATS
 
 
@@ -154,3 +157,28 @@ def test_followed(tmp_path, source):
     assert (status, "Traceback" in told.read_text()) == (0, False)
     assert mlv.Exp.open(log.parent).summary()["loss"].count == 7
     assert not [path for path in Path(log.parents[1]).iterdir() if path.name.startswith(".mlv-")] or os.name != "posix"
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_grown_while_it_is_imported(tmp_path, monkeypatch, source, dry_run):
+    """With --follow, what a source gets while it is being imported comes over too, though nothing follows; not in a dry run."""
+    path = source / "run-1-abc/run-abc.wandb"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:900])
+    calls = []
+
+    def grown(*arguments, **options):
+        yield from bring(*arguments, **options)
+        calls.append(path.write_bytes(whole))
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+
+    looks = iter(range(20))
+    monkeypatch.setattr(importing, "bring", grown)
+    monkeypatch.setattr(importing, "sleep", lambda _: next(looks))
+    options = Options(follows=True)
+
+    importing.run([source], tmp_path / "runs", format=None, options=options, dry_run=dry_run, as_json=True)
+
+    assert (tmp_path / "runs").exists() != dry_run
+    assert dry_run or mlv.Exp.open(tmp_path / "runs/proj/first").summary()["loss"].count == 7

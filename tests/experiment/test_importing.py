@@ -493,6 +493,19 @@ def test_bad_values_and_credentials(tmp_path):
     assert "intact" in verified(exp.path)
 
 
+def test_captured_credentials(tmp_path):
+    """Arguments, variables and addresses of remotes are redacted by their names, too, as those of a live run."""
+    captured = {
+        "script": {"argv": ["train.py", "--api-key", "hunter2", "--lr=1"]},
+        "git": {"commit": None, "remotes": {"origin": "https://me:hunter2@example.org/r.git"}},
+        "env": {"variables": {"MY_TOKEN": "hunter2", "HOME": "/home/me"}, "packages": {}},
+    }
+
+    meta = (imported(tmp_path, WHOLE, captured=captured).path / "meta.json").read_text()
+
+    assert ("hunter2" in meta, meta.count("<redacted>"), "/home/me" in meta, "--lr=1" in meta) == (False, 3, True, True)
+
+
 def test_sub_experiments(tmp_path):
     """A sub-experiment goes below its parent, and names it; experiments of one name are told apart by their identity."""
     tree = Tree(tmp_path)

@@ -15,7 +15,11 @@ import pytest
 from conftest import run_command
 
 import mlv
+from importers import wandb_files as w
 from importers.trees import content, import_all, import_one, points
+from mlv.importers import yaml_files
+from mlv.importers.importing import look_for
+from mlv.importers.reading import Options
 
 META = """\
 artifact_uri: file:///gone/mlruns/1/abc/artifacts
@@ -203,3 +207,117 @@ def test_an_old_database(tmp_path):
 
     assert (exp.path.relative_to(tmp_path / "runs"), outcome.is_whole) == (Path("old/r1"), True)
     assert ([data["loss"] for _, data in points(exp)], exp.params) == ([0.5, 0.25], {"lr": "1e-3"})
+
+
+def database(path: Path, *rows: str, uri: str = "") -> Path:
+    """A database with a run of one metric, and more rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.executescript(f"""
+        create table experiments (experiment_id integer, name text, artifact_location text, lifecycle_stage text);
+        create table runs (
+            run_uuid text, name text, status text, start_time integer, end_time integer, experiment_id integer,
+            artifact_uri text
+        );
+        create table metrics (key text, value real, timestamp integer, run_uuid text);
+        create table params (key text, value text, run_uuid text);
+        create table tags (key text, value text, run_uuid text);
+        insert into experiments values (1, 'exp', '', 'active');
+        insert into runs values ('r1', '', 'FINISHED', 1500000000000, 1500000009000, 1, '{uri}');
+        insert into metrics values ('loss', 0.5, 1500000001000, 'r1');
+        {"".join(rows)}
+    """)
+    connection.commit()
+    connection.close()
+    return path
+
+
+def test_a_folder_that_is_none_of_artifacts(tmp_path):
+    """A store names the folder of artifacts of a run; one that is not such a folder stays out of the tree, and is reported."""
+    for folder in ("home/.ssh", "1/r1/artifacts"):
+        write(tmp_path / folder / "file", "content")
+    named = import_one(database(tmp_path / "a/mlflow.db", uri=f"file://{tmp_path}/1/r1/artifacts"), tmp_path / "runs")[0]
+
+    exp, outcome = import_one(database(tmp_path / "b/mlflow.db", uri=f"file://{tmp_path}/home"), tmp_path / "other")
+
+    assert (named.path / "files/artifacts/file").read_text() == "content"
+    assert (list(exp.events("file")), sum(outcome.left.values())) == ([], 1)
+
+
+def test_texts_that_are_none(tmp_path):
+    """A text of a database that is no UTF-8 is escaped, and the rest of it comes over."""
+    path = database(tmp_path / "mlflow.db", "insert into params values ('lr', cast(x'30ff' as text), 'r1');")
+
+    assert import_one(path, tmp_path / "runs")[0].params == {"lr": "0\\xff"}
+
+
+def test_a_damaged_database(tmp_path):
+    """A database that cannot be read is reported by its path, and what lies beside it comes over."""
+    path = database(tmp_path / "m/mlflow.db")
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096))
+    write(tmp_path / "m/run-1/run-a.wandb", "")
+    (tmp_path / "m/run-1/run-a.wandb").write_bytes(w.framed([w.run("a"), w.row(0, 0, loss=1), w.exited()]))
+
+    outcomes = import_all(tmp_path / "m", tmp_path / "runs")
+
+    assert [(each.unit.path, each.error != "") for each in outcomes if each.unit.format == "mlflow"] == [(path, True)]
+    assert [each.is_whole for each in outcomes if each.unit.format == "wandb"] == [True]
+
+
+def test_models_of_many_runs(tmp_path, monkeypatch):
+    """The models of an experiment are read once for all of its runs."""
+    for number in range(12):
+        run(tmp_path, f"r{number}")
+        model = tmp_path / f"mlruns/1/models/m{number}"
+        write(model / "meta.yaml", f"name: net\nsource_run_id: r{number}\n")
+        write(model / "artifacts/weights", "1")
+    read, paths = yaml_files.mapping_of, []
+    monkeypatch.setattr(yaml_files, "mapping_of", lambda path, reading: paths.append(path) or read(path, reading))
+
+    outcomes = import_all(tmp_path / "mlruns", tmp_path / "runs")
+
+    assert all((each.imported.path / f"files/models/net/m{each.unit.key[1:]}/weights").is_file() for each in outcomes)
+    assert len([path for path in paths if path.parts[-3] == "models"]) <= 2 * 12  # once more where metas are looked for
+
+
+def test_values_at_one_time_and_step(tmp_path):
+    """A metric that was logged several times within a millisecond, without a step, comes over with all of its values."""
+    pytest.importorskip("yaml")
+    folder = run(tmp_path / "a")
+    write(folder / "metrics/loss", "1700000000000 0.5 0\n1700000000000 0.25 0\n1700000000000 0.125 0\n")
+    write(folder / "metrics/other", "1700000000000 1 0\n")
+    more = ", ".join(f"('loss', {value}, 1500000001000, 'r1')" for value in (0.25, 0.125))
+
+    exps = [
+        import_one(tmp_path / "a/mlruns", tmp_path / "runs")[0],
+        import_one(database(tmp_path / "b/mlflow.db", f"insert into metrics values {more};"), tmp_path / "runs")[0],
+    ]
+
+    assert [exp.summary()["loss"].count for exp in exps] == [3, 3]
+    assert exps[0].summary()["other"].count == 1
+
+
+@pytest.mark.parametrize(("status", "is_shared"), [(1, False), (3, True)])
+def test_artifacts_that_are_written_again(tmp_path, status, is_shared):
+    """An artifact of a run that goes on is a file of its own, whatever becomes of the source's."""
+    pytest.importorskip("yaml")
+    folder = run(tmp_path, status=status)
+    write(folder / "artifacts/model.bin", "weights")
+
+    exp, _ = import_one(tmp_path / "mlruns", tmp_path / "runs")
+
+    assert exp.path.joinpath("files/artifacts/model.bin").samefile(folder / "artifacts/model.bin") <= is_shared
+    with open(folder / "artifacts/model.bin", "r+") as file:
+        file.write("WEIGHTS")
+    assert is_shared or str(run_command("verify", exp.path).stdout).startswith("intact")
+
+
+def test_traces(tmp_path):
+    """Traces of an experiment, which do not come over, are named as passed over."""
+    pytest.importorskip("yaml")
+    run(tmp_path)
+    write(tmp_path / "mlruns/1/traces/tr-1/trace_info.yaml", "trace_id: tr-1\n")
+
+    found = look_for([tmp_path / "mlruns"], None, Options())
+
+    assert (len(found.units), [path.name for path in found.unknown]) == (1, ["trace_info.yaml"])

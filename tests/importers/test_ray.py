@@ -10,6 +10,8 @@ from conftest import run_command
 
 import mlv
 from importers.trees import content, import_all, points
+from mlv.importers.importing import look_for
+from mlv.importers.reading import Options
 
 
 def trial(sweep: Path, name: str, rows: int, *, is_done: bool = True) -> Path:
@@ -62,6 +64,21 @@ def test_trials(tmp_path):
     before = content(tmp_path / "runs")
     import_all(tmp_path / "ray_results", tmp_path / "runs")
     assert content(tmp_path / "runs") == before
+
+
+def test_files_that_are_not_ray_s(tmp_path):
+    """What a trial wrote into its folder, and Ray did not, is named as passed over, or is another format's."""
+    folder = trial(tmp_path / "train_2024", "trial_a", 2)
+    (folder / "plots").mkdir()
+    (folder / "plots/loss.png").write_bytes(b"png")
+    (folder / "checkpoint_000000").mkdir()
+    (folder / "checkpoint_000000/model.pt").write_text("weights")
+    for name in ("params.pkl", "error.pkl"):
+        (folder / name).write_bytes(b"")
+
+    found = look_for([tmp_path], None, Options())
+
+    assert ([unit.format for unit in found.units], found.unknown) == (["ray", "ray"], [folder / "plots/loss.png"])
 
 
 @pytest.mark.parametrize("cut", [0, 5, 30])

@@ -63,6 +63,50 @@ def test_a_column_that_is_not_there(tmp_path):
     assert not InvalidArgument("").fields
 
 
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"value_column": "v"}, "--value-column v is none of the columns a, b"),
+        ({"value_column": "b"}, "--value-column b wants the column of the names beside it: name that with --name-column"),
+        ({"name_column": "a"}, "--name-column a wants the column of the values beside it: name that with --value-column"),
+    ],
+)
+def test_columns_of_a_long_table(tmp_path, columns, text):
+    """A column of names without one of values, or the other way round, is refused, with the option that is missing."""
+    [outcome] = import_all(write(tmp_path / "t.csv", "a,b\n1,2\n"), tmp_path / "runs", **columns)
+
+    assert outcome.error == text
+
+
+def test_a_column_without_a_name(tmp_path):
+    """The index that pandas writes in front, without a name, comes over by its place."""
+    exp, outcome = import_one(write(tmp_path / "t.csv", ",step,loss\n0,5,0.5\n"), tmp_path / "runs")
+
+    assert (points(exp), outcome.is_whole) == ([(5, {"column_1": 0, "loss": 0.5})], True)
+
+
+def test_times_that_are_none(tmp_path):
+    """Fractions of a second may have any number of digits; cells that are no times are counted, and end nothing."""
+    huge = "1" + "0" * 400
+    times = ["2024-02-29T12:00:00.5Z", "2024-02-29T12:00:00.123456789+00:00", "12/31/2023 10:00", huge, None]
+    rows = [{"step": step, "time": int(time) if time == huge else time, "loss": 1} for step, time in enumerate(times)]
+    path = write(tmp_path / "t.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    assert [event.time.microsecond for event in exp.events("metrics")] == [500_000, *[123_456] * 4]
+    assert outcome.left == {"cells of time that are no times: their rows have the time of the one before": 2}
+
+
+def test_coordinates_that_are_none(tmp_path):
+    """A cell of a long table that no coordinate can be is counted."""
+    path = write(tmp_path / "t.jsonl", '{"name": "loss", "value": 1, "fold": 2, "more": [1]}\n')
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    assert ([dict(event.at) for event in exp.events("metrics")], sum(outcome.left.values())) == ([{"fold": 2}], 1)
+
+
 def test_keras(tmp_path):
     """The file of Keras's CSVLogger counts by epochs."""
     path = write(tmp_path / "run1" / "training.log.csv", "epoch,accuracy,loss,val_loss\n0,0.5,1.5,NA\n1,0.75,1.0,1.25\n")
@@ -154,8 +198,26 @@ def test_tables_of_a_folder(tmp_path):
 def test_values():
     """Cells become numbers where Python reads them as such, and stay texts otherwise."""
     cells = {"1": 1, "-0": 0, "1e3": 1000.0, "0x1": "0x1", "True": True, "1" * 30: float("1" * 30), "1.5 s": "1.5 s", "": ""}
+    cells |= {"9223372036854775807": 2**63 - 1, "2024_01": "2024_01", "1_0.5": "1_0.5"}
 
     assert {cell: value_of(cell) for cell in cells} == cells
+
+
+def test_settings_that_stand_for_billions(tmp_path):
+    """Settings whose aliases stand for each other ten times over are reported, and take neither time nor memory."""
+    pytest.importorskip("yaml")
+    lines = [
+        "a0: &a0 [1]",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)),
+        "self: &self [1, *self]",
+    ]
+    write(tmp_path / "v/hparams.yaml", "\n".join(lines))
+    write(tmp_path / "v/metrics.csv", "step,loss\n0,1\n")
+
+    exp, outcome = import_one(tmp_path / "v", tmp_path / "runs")
+
+    reason = "hparams.yaml: its aliases stand for more than a million values"
+    assert (points(exp), exp.params, outcome.left) == ([(0, {"loss": 1})], {}, {reason: 1})
 
 
 def test_lightning(tmp_path):

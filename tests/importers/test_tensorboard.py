@@ -11,6 +11,7 @@ from conftest import run_command
 
 import mlv
 from importers import wandb_files
+from importers.protobuf_bytes import field
 from importers.trees import content, import_all, import_one, points
 
 pytest.importorskip("numpy")
@@ -19,10 +20,12 @@ pytest.importorskip("tensorboardX")
 import numpy as np
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.event_pb2 import Event, LogMessage, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboardX.proto.summary_pb2 import HistogramProto, Summary, SummaryMetadata
 from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 
+from mlv.importers.importing import look_for
+from mlv.importers.reading import Options
 from mlv.projections.tfrecords import framed
 
 START = 1_700_000_000.0
@@ -293,3 +296,84 @@ def test_a_mixed_folder(tmp_path):
         ("tensorboard", "tb"),
         ("wandb", "first"),
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        field(5, 7),
+        field(5, field(1, 3)),
+        field(5, field(1, field(1, "i") + field(4, field(4, 3)))),
+        field(4, 0),
+        field(8, field(1, 1)) + field(7, 3),
+        field(5, field(1, field(1, "t") + field(8, field(1, 2) + field(2, field(2, field(1, 1 << 27))) + field(6, bytes(8))))),
+    ],
+    ids=["summary", "value", "image", "graph", "session", "size"],
+)
+def test_a_record_of_other_types(tmp_path, content):
+    """A whole record whose fields are none of TensorBoard's costs itself, is counted, and takes no memory that it names."""
+    loss = field(1, START) + field(5, scalar(0).summary.SerializeToString())
+    payloads = [field(1, START) + field(3, "brain.Event:2"), field(1, START) + content, loss]
+    (tmp_path / "tb").mkdir()
+    (tmp_path / "tb/events.out.tfevents.1700000000.host").write_bytes(framed(payloads))
+
+    exp, outcome = import_one(tmp_path / "tb", tmp_path / "runs")
+
+    assert (points(exp), outcome.left) == ([(0, {"loss": 0.0})], {"records that cannot be decoded": 1})
+
+
+def test_damage_before_the_first_whole_record(tmp_path):
+    """A file whose first records are damaged is recognised by those behind them, however large the first whole one is."""
+    folder = write(tmp_path / "tb", [Event(wall_time=START, graph_def=bytes(100_000)), scalar(1)])
+    path = next(folder.iterdir())
+    damaged = bytearray(path.read_bytes())
+    damaged[20] ^= 1
+    path.write_bytes(damaged)
+
+    exp, outcome = import_one(folder, tmp_path / "runs")
+
+    assert (points(exp), outcome.left) == ([(1, {"loss": 0.25})], {"damaged records of event files": 1})
+
+
+def test_a_projector_of_other_folders(tmp_path):
+    """Files that an embedding projector names elsewhere than below its folder are reported, and stay out of the tree."""
+    (tmp_path / "secret.tsv").write_text("secret")
+    folder = write(tmp_path / "tb", [scalar(0)])
+    (folder / "tensors.tsv").write_text("1\t2\n")
+    names = [f"{tmp_path}/secret.tsv", "../secret.tsv", f"{folder}/tensors.tsv"]
+    (folder / "projector_config.pbtxt").write_text("\n".join(f'embeddings {{ tensor_path: "{name}" }}' for name in names))
+
+    exp, outcome = import_one(folder, tmp_path / "runs")
+
+    assert {path.name for path in (exp.path / "files/projector").iterdir()} == {"projector_config.pbtxt", "tensors.tsv"}
+    assert outcome.left == {"files of a projector that are gone, or lie elsewhere": 2}
+
+
+def test_a_tag_that_recurs_in_a_record(tmp_path):
+    """A record with several values of one tag comes over with all of them."""
+    values = [Summary.Value(tag=tag, simple_value=number) for number, tag in enumerate(["a", "b", "a"])]
+    folder = write(tmp_path / "tb", [Event(wall_time=START, step=1, summary=Summary(value=values))])
+
+    assert points(import_one(folder, tmp_path / "runs")[0]) == [(1, {"a": 0.0, "b": 1.0}), (1, {"a": 2.0})]
+
+
+def test_a_histogram_with_a_doubled_limit(tmp_path):
+    """The edges of a histogram ascend, also where its file has a limit twice."""
+    histogram = HistogramProto(min=0, max=3, num=4, sum=6, sum_squares=14, bucket_limit=[1, 2, 2, 3], bucket=[1, 1, 1, 1])
+    folder = write(tmp_path / "tb", [Event(wall_time=START, summary=Summary(value=[Summary.Value(tag="h", histo=histogram)]))])
+
+    [event] = import_one(folder, tmp_path / "runs")[0].events("histogram")
+
+    edges = event.data["edges"]
+    assert (edges[:3], edges == sorted(set(edges))) == ([0, 1, 2], True)
+
+
+def test_files_without_a_record(tmp_path):
+    """An event file in which no record is whole is named as passed over, unless it is empty."""
+    folder = write(tmp_path / "tb", [scalar(0)])
+    for name, content_ in (("empty", b""), ("random", bytes(range(256)))):
+        (folder / f"events.out.tfevents.1.{name}").write_bytes(content_)
+
+    found = look_for([folder], None, Options())
+
+    assert (len(found.units), [path.name for path in found.unknown]) == (1, ["events.out.tfevents.1.random"])

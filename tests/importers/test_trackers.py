@@ -264,6 +264,16 @@ def test_dvclive(tmp_path):
     assert is_intact(exp)
 
 
+def test_dvclive_steps_that_recur(tmp_path):
+    """A metric with several values of one step comes over with all of them."""
+    write(tmp_path / "v/plots/metrics/loss.tsv", "step\tloss\n0\t1\n0\t2\n1\t3\n")
+    write(tmp_path / "v/metrics.json", "{}")
+
+    exp, _ = import_one(tmp_path / "v", tmp_path / "runs")
+
+    assert points(exp) == [(0, {"loss": 1}), (0, {"loss": 2}), (1, {"loss": 3})]
+
+
 def test_dvclive_itself(tmp_path):
     """What DVCLive wrote comes over."""
     script = """
@@ -291,3 +301,66 @@ def test_dvclive_itself(tmp_path):
     before = content(tmp_path / "runs")
     import_one(tmp_path / "dvclive", tmp_path / "runs")
     assert content(tmp_path / "runs") == before
+
+
+def test_trackio_hostile(tmp_path):
+    """A medium at an absolute path stays where it is; a time without a zone is one of UTC, wherever it is imported."""
+    path = trackio_project(tmp_path, 2)
+    (tmp_path / "secret.png").write_bytes(PNG)
+    row = {"loss": 1, "img": {"_type": "trackio.image", "file_path": f"{tmp_path}/secret.png"}}
+    connection = sqlite3.connect(path)
+    connection.execute("update metrics set metrics = ?, timestamp = '2024-02-29T12:00:00'", [json.dumps(row)])
+    connection.commit()
+    connection.close()
+    script = f"""
+        from pathlib import Path
+        from importers.trees import import_one
+
+        exp, outcome = import_one(Path({str(path.parent)!r}), Path({str(tmp_path / "runs")!r}))
+        print(exp.path, sum(outcome.left.values()), {{event.time.isoformat() for event in exp.events("metrics")}})
+    """
+    env = {**os.environ, "TZ": "Asia/Tokyo", "PYTHONPATH": os.pathsep.join(map(str, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout == f"{tmp_path / 'runs/proj/first'} 2 {{'2024-02-29T12:00:00+00:00'}}\n"
+    assert not list((tmp_path / "runs").rglob("*.png"))
+
+
+def test_trackio_unreadable(tmp_path):
+    """A database that is damaged behind its first page is reported by its path."""
+    path = trackio_project(tmp_path, 2)
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * (path.stat().st_size - 4096))
+
+    [outcome] = import_all(tmp_path / "trackio", tmp_path / "runs")
+
+    assert outcome.error.startswith(f"{path} cannot be read: ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_pipes(tmp_path):
+    """A pipe in place of a file of settings, of which nothing may ever come, is reported, and nothing waits for it."""
+    pytest.importorskip("yaml")
+    sacred_run(tmp_path / "source/sacred/1")
+    write(tmp_path / "source/v/plots/metrics/loss.tsv", "step\tloss\n0\t1\n")
+    write(tmp_path / "source/v/metrics.json", "{}")
+    for name in ("sacred/1/info.json", "v/params.yaml"):
+        os.mkfifo(tmp_path / "source" / name)
+
+    words = [sys.executable, "-m", "mlv", "import", tmp_path / "source", "--into", tmp_path / "runs"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, "info.json that is no file" in done.stdout) == (1, True)
+    assert done.stdout.endswith("2 experiments: 2 new; 2 things did not come over\n")
+
+
+def test_sacred_points_without_a_step(tmp_path):
+    """A value of a metric that has no step, or no time, is reported."""
+    sacred_run(tmp_path / "sacred/1")
+    loss = {"steps": [0], "timestamps": ["2024-02-29T12:00:01"], "values": [1, 2, 3]}
+    write(tmp_path / "sacred/1/metrics.json", json.dumps({"loss": loss}))
+
+    exp, outcome = import_one(tmp_path / "sacred", tmp_path / "runs")
+
+    assert (points(exp), sum(outcome.left.values())) == ([(0, {"loss": 1})], 2)

@@ -9,6 +9,8 @@ import random
 import subprocess
 import sys
 import textwrap
+from base64 import b64encode
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,7 @@ def test_a_run(tmp_path, offline):
     assert (alarm.data["level"], alarm.data["message"]) == ("warning", "Alarm: hot")
     [changed] = exp.events("params_changed")
     assert changed.data == {"lr": 0.2}
-    assert (exp.path / "files/config.yaml").read_text() == "a: 1\n"
+    assert (exp.path / "files/settings.yaml").read_text() == "a: 1\n"
     assert verdict(exp.path) == "intact"
 
 
@@ -166,6 +168,23 @@ def test_media_that_are_gone(tmp_path):
     assert ([data for _, data in points(exp)], list(exp.events("image"))) == ([{"loss": 1}, {"loss": 2}], [])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"_type": "images/separated", "count": 10**15, "_name": "x"},
+        {"_type": "histogram", "values": [1], "packedBins": {"min": 0, "size": 1, "count": 10**15}},
+    ],
+)
+def test_media_that_name_a_size(tmp_path, value):
+    """A medium that names more than there can be comes over as it stands, and takes neither time nor memory."""
+    records = [w.run(), w.row(0, 0, loss=1, medium=value), w.exited()]
+
+    exp, _ = import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
+
+    [event] = exp.events("event")
+    assert (event.name, event.data, points(exp)) == ("medium", value, [(0, {"loss": 1})])
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
 def test_pipes(tmp_path, offline):
     """A pipe in a source, of which nothing may ever come, is no file of it."""
@@ -185,6 +204,96 @@ def test_credentials(tmp_path):
     records = [w.run(config={"api_key": secret}), w.printed(1, f"{secret}\n"), w.row(0, 0, **{secret: 1}), w.exited()]
     import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
 
+    assert secret.encode() not in b"".join(content(tmp_path / "runs").values())
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        field(13, field(1, 1) + field(3, 5)),
+        field(7, field(2, 4)),
+        field(10, field(1, 3)),
+        field(17, field(1, "abc") + field(4, 5)),
+    ],
+    ids=["printed", "time", "alert", "config"],
+)
+def test_a_record_of_other_types(tmp_path, record):
+    """A whole record whose fields are none of W&B's costs itself, and is counted."""
+    records = [w.run(), w.row(0, 0, loss=1), record, w.row(1, 1, loss=2), w.exited()]
+
+    exp, outcome = import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
+
+    assert points(exp) == [(0, {"loss": 1}), (1, {"loss": 2})]
+    assert outcome.left == {"records that cannot be decoded": 1}
+
+
+def test_values_deeper_than_the_log(tmp_path):
+    """A value that is nested deeper than the log holds is rejected, with its reason, and the others come over."""
+    records = [w.run(), w.row(0, 0, deep="[" * 900 + "]" * 900), w.row(1, 1, loss=2), w.exited()]
+
+    exp, outcome = import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
+
+    assert (points(exp), list(outcome.left.values())) == ([(1, {"loss": 2})], [1])
+    assert "nested deeper than 100 levels" in next(iter(outcome.left))
+
+
+def test_empty_tags(tmp_path):
+    """Empty tags, of which mlv has none, do not keep a run from coming over."""
+    folder = w.write(tmp_path / "run-1-abc", w.framed([w.run(tags=["", "a", " "]), w.row(0, 0, loss=1), w.exited()]))
+
+    assert import_one(folder, tmp_path / "runs")[0].tags == ("a", "imported", "wandb")
+
+
+def test_names_that_join_to_one(tmp_path):
+    """A row with two values whose names are the same once they are joined is reported."""
+    both = items([(["a/b"], "1"), (["a", "b"], "2"), (["_step"], "0"), (["_timestamp"], f"{w.START}.5")])
+    records = [w.run(), w.row(0, 0, **{"a/b": 1}), field(2, both), w.exited()]
+
+    _, outcome = import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
+
+    assert outcome.left == {"values of a row whose joined name another one has": 1}
+
+
+def items(pairs: list[tuple[list[str], str]]) -> bytes:
+    return b"".join(
+        field(1, b"".join(field(1 if len(path) == 1 else 2, name) for name in path) + field(16, text)) for path, text in pairs
+    )
+
+
+def artifact(path: Path, digest: str) -> bytes:
+    entry = field(1, path.name) + field(2, digest) + field(4, path.stat().st_size) + field(6, str(path))
+    return field(8, field(4, "model") + field(5, "net") + field(12, field(4, entry)))
+
+
+def test_artifacts_that_are_other_files_now(tmp_path):
+    """A file comes over as that of an artifact only where it has the digest that W&B recorded: a record names any path."""
+    good, bad = tmp_path / "model.bin", tmp_path / "id_rsa"
+    good.write_bytes(b"weights")
+    bad.write_bytes(b"private")
+    digest = b64encode(md5(b"weights", usedforsecurity=False).digest()).decode()
+    records = [w.run(), w.row(0, 0, loss=1), artifact(good, digest), artifact(bad, digest), artifact(bad, ""), w.exited()]
+
+    exp, outcome = import_one(w.write(tmp_path / "run-1-abc", w.framed(records)), tmp_path / "runs")
+
+    assert [path.name for path in (exp.path / "files/artifacts").rglob("*") if path.is_file()] == ["model.bin"]
+    assert outcome.left == {"files of artifacts that are others now than those that were logged": 2}
+
+
+def test_files_of_wandb_with_credentials(tmp_path):
+    """Settings and arguments are in the records: W&B's own files, which have them as they were, stay behind."""
+    secret = "ghp_" + "a1B2" * 9
+    folder = w.write(tmp_path / "run-1-abc", w.framed(w.WHOLE))
+    for name in ("config.yaml", "wandb-metadata.json", "wandb-summary.json"):
+        (folder / "files" / name).write_text(f'{{"api_key": "{secret}"}}')
+    (folder / "files/mine.txt").write_text("mine")
+    silent = w.write(tmp_path / "run-2-b", w.framed([w.run("b"), w.row(0, 0, loss=1), w.exited()]), "run-b.wandb")
+    (silent / "files/output.log").write_text(f"login with {secret}\nhello\n")
+
+    exp, _ = import_one(folder, tmp_path / "runs")
+
+    assert {path.name for path in (exp.path / "files").iterdir()} == {"mine.txt", "settings.yaml"}
+    other, _ = import_one(silent, tmp_path / "runs")
+    assert [event.data["message"] for event in other.events("message")] == ["login with <redacted>", "hello"]
     assert secret.encode() not in b"".join(content(tmp_path / "runs").values())
 
 

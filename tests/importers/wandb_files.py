@@ -106,6 +106,6 @@ WHOLE = [
 def write(folder: Path, content: bytes, name: str = "run-abc.wandb") -> Path:
     """A run's folder, with a file below `files/`."""
     (folder / "files").mkdir(parents=True, exist_ok=True)
-    (folder / "files/config.yaml").write_text("a: 1\n")
+    (folder / "files/settings.yaml").write_text("a: 1\n")
     (folder / name).write_bytes(content)
     return folder

@@ -10,7 +10,20 @@ from typing import Any
 
 from mlv.audit.format_check import check_data
 from mlv.capture.redaction import Redactor
-from mlv.encoding import DATA, STEP, TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
+from mlv.encoding import (
+    DATA,
+    DEEPEST,
+    STEP,
+    TAIL,
+    BadLine,
+    Composer,
+    Conversion,
+    dumps,
+    event_from_line,
+    head,
+    step_number,
+    tail,
+)
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, Rewound, RunEnded, RunStarted, Seal
 from mlv.experiment.importing.source import EPOCH, Item, RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints, SourceRows
@@ -444,13 +457,15 @@ def _words(conversion: Conversion) -> str:
     return "; ".join(f"{path or 'the value'} {reason}" for path, reason in conversion.problems)
 
 
-def _replaced(data: Any, replacement: Callable[[SourceFile], Any]) -> Any:
-    """Return data with something else in place of each `SourceFile`."""
+def _replaced(data: Any, replacement: Callable[[SourceFile], Any], level: int = 0) -> Any:
+    """Return data with something else in place of each `SourceFile`; the conversion refuses what lies deeper than it looks."""
     if isinstance(data, SourceFile):
         return replacement(data)
+    if level > DEEPEST:
+        return data
     if isinstance(data, Mapping):
-        return {key: _replaced(value, replacement) for key, value in data.items()}
-    return [_replaced(value, replacement) for value in data] if isinstance(data, (list, tuple)) else data
+        return {key: _replaced(value, replacement, level + 1) for key, value in data.items()}
+    return [_replaced(value, replacement, level + 1) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 def _path_text(file: SourceFile) -> str:

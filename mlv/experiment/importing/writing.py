@@ -190,7 +190,6 @@ def _differing_facts(content: Mapping[str, Any], copy: Path) -> list[str]:
 
 def _content(source: SourceExperiment, name: str, redactor: Redactor, parent: Mapping[str, Any] | None) -> dict[str, Any]:
     plain, nonfinite = params_.plain_params(source.params)
-    captured = {key: redactor.params(source.captured.get(key), key) for key in CAPTURES}
     content = {
         "format": meta_.FORMAT,
         "name": name,
@@ -201,10 +200,23 @@ def _content(source: SourceExperiment, name: str, redactor: Redactor, parent: Ma
         "tags": checked_tags(source.tags, redactor),
         "notes": None if source.notes is None else redactor.text(source.notes, "notes"),
         **patterns_to_keep(redactor),
-        **captured,
+        **_captured(source.captured, redactor),
         "source": redactor.params(dict(source.identity), "source"),
     }
     return {**content, "nonfinite": {f"/params{at}": text for at, text in nonfinite.items()}} if nonfinite else content
+
+
+def _captured(fields: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """Return facts about script, git, environment and machine, redacted as those that `mlv` captures itself."""
+    captured = {key: redactor.params(fields.get(key), key) for key in CAPTURES}
+    script, git, env = (captured[key] or {} for key in ("script", "git", "env"))
+    if script.get("argv"):
+        script["argv"] = redactor.argv(script["argv"])
+    if git.get("remotes"):
+        git["remotes"] = {name: redactor.url(address, f"git.remotes.{name}") for name, address in git["remotes"].items()}
+    if env.get("variables"):
+        env["variables"] = redactor.variables(env["variables"])
+    return captured
 
 
 def _parent(below: Path | None) -> dict[str, Any] | None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from mlv.importers.databases import columns_of, opened, tables_of
 from mlv.importers.listing import Listing, size_of
-from mlv.importers.mlflow.run import MlflowRun, Point, artifacts_of, in_order
-from mlv.importers.reading import Reading, Unit
+from mlv.importers.mlflow.run import NAME, MlflowRun, Point, artifacts_of, in_order
+from mlv.importers.reading import UNREADABLE, Reading, Unit, unreadable
 
 _TABLES = {"experiments", "runs", "metrics", "params", "tags"}
 _GREATEST = 1.7976931348623157e308
@@ -24,7 +24,11 @@ def units(listing: Listing) -> Iterator[Unit]:
     for path in list(listing.files()):
         if path.suffix.lower() in (".db", ".sqlite", ".sqlite3") and tables_of(path) >= _TABLES:
             listing.take([path, *(path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))])
-            runs = in_order(_runs(path))
+            try:
+                runs = in_order(_runs(path))
+            except UNREADABLE as error:
+                yield unreadable(NAME, path, size_of([path]), error)
+                continue
             for run in runs:
                 yield run.unit(path, size_of([path]) // max(1, len(runs)))
 
@@ -38,7 +42,6 @@ def _runs(path: Path) -> list[MlflowRun]:
             identity, experiment = row["run_uuid"], experiments.get(row["experiment_id"], {})
             uri = row.get("artifact_uri") or ""
             beside = path.parent / "mlruns" / str(row["experiment_id"]) / identity / "artifacts"
-            relative = [path.parent / uri] if uri and "://" not in uri else []
             runs.append(
                 MlflowRun(
                     identity,
@@ -50,7 +53,7 @@ def _runs(path: Path) -> list[MlflowRun]:
                     "deleted" in (row.get("lifecycle_stage"), experiment.get("lifecycle_stage")),
                     params.get(identity, {}),
                     tags.get(identity, {}),
-                    artifacts_of(uri, *relative, beside),
+                    artifacts_of(identity, uri, beside, path.parent),
                     uri,
                     partial(_points, path, identity),
                     _inputs(connection, identity),

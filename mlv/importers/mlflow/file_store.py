@@ -23,6 +23,7 @@ _MOST_OPEN = 128
 def units(listing: Listing) -> Iterator[Unit]:
     """Yield the runs of all stores below a folder."""
     experiments: dict[Path, dict[str, Any]] = {}
+    models = _Models()
     runs: list[tuple[MlflowRun, Path]] = []
     for folder, names in list(listing.folders.items()):
         if _META not in names:
@@ -32,26 +33,26 @@ def units(listing: Listing) -> Iterator[Unit]:
         if "run_id" in meta or "run_uuid" in meta:
             experiment = experiments.get(folder.parent) or yaml_files.mapping_of(folder.parent / _META, Reading())
             listing.take(listing.below(folder))
-            runs.append((_run(folder, meta, experiment), folder))
+            runs.append((_run(folder, meta, experiment, models), folder))
         elif "experiment_id" in meta and "artifact_location" in meta:
             experiments[folder] = meta
             listing.take(path for path in listing.below(folder) if path.relative_to(folder).parts[0] in _OWN)
         elif reading.left and (folder / "metrics").is_dir() and (folder / "params").is_dir():
             listing.take(listing.below(folder))
-            runs.append((_run(folder, {}, experiments.get(folder.parent, {})), folder))
+            runs.append((_run(folder, {}, experiments.get(folder.parent, {}), models), folder))
     folders = {run.id: folder for run, folder in runs}
     for run in in_order([run for run, _ in runs]):
         yield run.unit(folders[run.id], size_of((folders[run.id] / "metrics").rglob("*")))
 
 
-_OWN = (_META, "datasets", "models", "traces", "tags")
+_OWN = (_META, "datasets", "models", "tags")
 """Files and folders of an experiment beside its runs."""
 
 
-def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any]) -> MlflowRun:
+def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any], models: _Models) -> MlflowRun:
     identity = str(meta.get("run_id") or meta.get("run_uuid") or folder.name)
     status = meta.get("status", 1)
-    uri = str(meta.get("artifact_uri") or "")
+    uri, beside = str(meta.get("artifact_uri") or ""), folder / "artifacts"
     return MlflowRun(
         identity,
         str(experiment.get("name") or folder.parent.name),
@@ -62,11 +63,11 @@ def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any]) -
         meta.get("lifecycle_stage") == "deleted" or experiment.get("lifecycle_stage") == "deleted",
         _texts(folder / "params"),
         _texts(folder / "tags"),
-        artifacts_of(uri, folder / "artifacts"),
+        beside if beside.is_dir() else artifacts_of(identity, uri, beside, folder),
         uri,
         partial(_points, folder / "metrics"),
         _inputs(folder),
-        _models(folder.parent / "models", identity),
+        models.of(folder.parent / "models", identity),
     )
 
 
@@ -123,10 +124,24 @@ def _inputs(folder: Path) -> list[Mapping[str, Any]]:
     return inputs
 
 
-def _models(folder: Path, run: str) -> list[tuple[str, Path]]:
-    models = []
-    for path in sorted(folder.glob(f"*/{_META}")):
-        meta = yaml_files.mapping_of(path, Reading())
-        if meta.get("source_run_id") == run and (path.parent / "artifacts").is_dir():
-            models.append((f"{meta.get('name') or 'model'}/{path.parent.name}", path.parent / "artifacts"))
-    return models
+class _Models:
+    """The models beside the runs of experiments, which are read once for all of these."""
+
+    def __init__(self) -> None:
+        self._by_folder: dict[Path, dict[str, list[tuple[str, Path]]]] = {}
+
+    def of(self, folder: Path, run: str) -> list[tuple[str, Path]]:
+        """Return name and folder of the models that a run logged."""
+        if folder not in self._by_folder:
+            self._by_folder[folder] = self._read(folder)
+        return self._by_folder[folder].get(run, [])
+
+    @staticmethod
+    def _read(folder: Path) -> dict[str, list[tuple[str, Path]]]:
+        by_run: dict[str, list[tuple[str, Path]]] = {}
+        for path in sorted(folder.glob(f"*/{_META}")):
+            meta = yaml_files.mapping_of(path, Reading())
+            if (path.parent / "artifacts").is_dir():
+                model = (f"{meta.get('name') or 'model'}/{path.parent.name}", path.parent / "artifacts")
+                by_run.setdefault(str(meta.get("source_run_id")), []).append(model)
+        return by_run

@@ -14,7 +14,7 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers.csv_files import value_of
 from mlv.importers.endings import end_of
 from mlv.importers.reading import Opened, Reading, Unit
-from mlv.importers.values import moment
+from mlv.importers.values import moment, moment_ms, rows_of_moment
 
 NAME = "mlflow"
 STATUSES = {"FINISHED": "ok", "FAILED": "failed", "KILLED": "killed"}
@@ -24,6 +24,7 @@ _RUN = "run"
 _UNSETTLED_MS = 2000
 """Points of a followed run wait so long: others of their moment may still come."""
 _LONGEST_TAG = 200
+_ARTIFACTS = "artifacts"
 
 
 class Point(NamedTuple):
@@ -79,7 +80,7 @@ class MlflowRun:
             captured["machine"] = {"user": self.tags["mlflow.user"]}
         experiment = SourceExperiment(
             self.tags.get(_NAME) or self.name or self.id,
-            moment(self.started_ms / 1000) or moment(0),  # type: ignore[arg-type]
+            moment_ms(self.started_ms) or moment(0),  # type: ignore[arg-type]
             {"format": NAME, "id": self.id},
             params=params,
             kind="nested" if self.parent else None,
@@ -98,10 +99,12 @@ class MlflowRun:
         is_over, latest, count = self.status in STATUSES, created, 0
         yield RunBegins(_RUN, created)
         for (time_ms, step), points in groupby(self._settled(is_over, reading), key=lambda point: point[:2]):
-            time = moment(time_ms / 1000) or latest
-            latest, count = max(latest, time), count + 1
-            yield SourceEvent(_RUN, time, "metrics", {point.name: point.value for point in points}, "", step)
-        latest = max(latest, moment((self.ended_ms or 0) / 1000) or latest)
+            time = moment_ms(time_ms) or latest
+            latest = max(latest, time)
+            for row in rows_of_moment((point.name, point.value) for point in points):
+                count += 1
+                yield SourceEvent(_RUN, time, "metrics", row, "", step)
+        latest = max(latest, moment_ms(self.ended_ms or 0) or latest)
         length = f"{count} lines, {len(self.params)} params and {len(self.tags)} tags"
         yield from end_of(
             _RUN,
@@ -143,16 +146,21 @@ class MlflowRun:
             yield SourceEvent(run, time, "archived", {"archived": True})
 
     def _files(self, run: str, time: datetime, reading: Reading) -> Iterator[SourceEvent]:
-        if self.artifacts is None and self.artifact_uri and _local(self.artifact_uri) is None:
+        local = _local(self.artifact_uri) if self.artifact_uri else None
+        if self.artifacts is None and self.artifact_uri and local is None:
             # There may be none: a store elsewhere does not tell.
             reading.note(
                 f"artifacts that lie at {urlsplit(self.artifact_uri).scheme}:, if there are some, are not on this machine"
             )
+        elif self.artifacts is None and local is not None and local.is_dir():
+            reading.leave("folders of artifacts that do not end in the ID of their run and `artifacts`, as those of MLflow do")
         for prefix, folder in [("artifacts", self.artifacts), *((f"models/{name}", folder) for name, folder in self.models)]:
             for path in sorted(folder.rglob("*")) if folder is not None else ():
                 if path.is_file():
                     name = f"{prefix}/{path.relative_to(folder).as_posix()}"  # type: ignore[arg-type]
-                    yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)
+                    # Files of a run that goes on may be written again, in place.
+                    file = SourceFile(path, path.suffix, is_linked=self.status in STATUSES)
+                    yield SourceEvent(run, time, "file", file, name)
 
 
 def _local(uri: str) -> Path | None:
@@ -163,11 +171,15 @@ def _local(uri: str) -> Path | None:
     return None
 
 
-def artifacts_of(uri: str, *beside: Path) -> Path | None:
-    """Return the folder of artifacts: one of those beside the store, since trees are moved, else the one that the URI names."""
+def artifacts_of(run: str, uri: str, beside: Path, store: Path) -> Path | None:
+    """Return the folder of a run's artifacts: the one beside the store, since trees are moved, else the one that its URI names.
+
+    MLflow ends that in the ID of the run and `artifacts`. Another folder, which a store that came from elsewhere may name, is
+    none of artifacts.
+    """
     named = _local(uri) if uri else None
-    candidates = [*beside, *([named] if named is not None else [])]
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    candidates = [beside, *([store / named] if named is not None else [])]
+    return next((path for path in candidates if path.parts[-2:] == (run, _ARTIFACTS) and path.is_dir()), None)
 
 
 def in_order(runs: list[MlflowRun]) -> list[MlflowRun]:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from mlv.errors import FileUnusable
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile, SourcePoints
 from mlv.importers import protobuf, values
 from mlv.importers.listing import Listing, size_of
-from mlv.importers.protobuf import BadMessage
+from mlv.importers.protobuf import UNDECODABLE
 from mlv.importers.reading import Opened, Reading, Unit
 from mlv.importers.tensorboard import records as r
 from mlv.importers.values import moment
@@ -49,18 +49,23 @@ class _File(NamedTuple):
 def units(listing: Listing) -> Iterator[Unit]:
     """Yield the folders with event files."""
     folders: dict[Path, list[Path]] = {}
+    times: dict[Path, float] = {}
     for path in list(listing.files()):
         if "tfevents" in path.name:
-            listing.take([path])
+            begun = _begun(path)
+            if begun is not None or not size_of([path]):  # others are named as files of no format
+                listing.take([path])
+            if begun is not None:
+                times[path] = begun
             folders.setdefault(path.parent, []).append(path)
     wholes = {folder: _whole(folder, folders) for folder in folders}
     for folder in sorted(folder for folder, whole in wholes.items() if whole == folder):
         inner = [part for part in sorted(wholes) if wholes[part] == folder]
         files = [
-            _File(path, part, f"{part}/{path.name}" if part else path.name, begun)
+            _File(path, part, f"{part}/{path.name}" if part else path.name, times[path])
             for part, paths in ((_part(path, folder), folders[path]) for path in inner)
             for path in paths
-            if (begun := _begun(path)) is not None
+            if path in times
         ]
         projected = _projected(folder, listing)
         if files:
@@ -100,7 +105,7 @@ def _first_tags(path: Path) -> Iterator[str]:
         try:
             for summary in r.event_of(payload).fields.get(r.SUMMARY, []):
                 yield from (value.tag for value in r.values_of(summary))
-        except BadMessage:
+        except UNDECODABLE:
             continue
 
 
@@ -109,24 +114,24 @@ def _begun(path: Path) -> float | None:
     for payload in r.first_payloads(path):
         try:
             return r.event_of(payload).time
-        except BadMessage:
+        except UNDECODABLE:
             continue
     return None
 
 
-def _projected(folder: Path, listing: Listing) -> list[tuple[str, Path]]:
-    """Return name and path of the files that an embedding projector shows."""
+def _projected(folder: Path, listing: Listing) -> list[Path]:
+    """Return the paths of the files that an embedding projector shows, as its settings name them."""
     config = folder / _PROJECTOR
     if _PROJECTOR not in listing.folders.get(folder, []):
         return []
     names = [_PROJECTOR, *_PROJECTED.findall(config.read_text(errors="replace"))]
-    paths = [(name, folder / name) for name in dict.fromkeys(names) if ".." not in Path(name).parts]
-    listing.take(path for _, path in paths)
-    return [(name, path) for name, path in paths if path.is_file()]
+    paths = [folder / name for name in dict.fromkeys(names)]
+    listing.take(paths)
+    return paths
 
 
 def _opener(
-    files: Sequence[_File], place: tuple[tuple[str, ...], str], projected: Sequence[tuple[str, Path]]
+    files: Sequence[_File], place: tuple[tuple[str, ...], str], projected: Sequence[Path]
 ) -> Callable[[Reading], Opened]:
     def opened(reading: Reading) -> Opened:
         first = files[0]
@@ -148,8 +153,11 @@ def _refuse_own(path: Path) -> None:
         FileUnusable: It is one.
     """
     for payload in r.first_payloads(path):
-        source = protobuf.grouped(payload).get(r.SOURCE, [b""])[-1]
-        writer = protobuf.grouped(source).get(1, [b""])[-1]
+        try:
+            source = protobuf.grouped(payload).get(r.SOURCE, [b""])[-1]
+            writer = protobuf.octets(protobuf.grouped(source).get(1, [b""])[-1])
+        except UNDECODABLE:
+            return
         if writer.startswith(_MLV):
             experiment = writer.removeprefix(_MLV)[:8].decode(errors="replace")
             text = f"{path} is an output that mlv itself wrote of experiment {experiment}: copy or merge that"
@@ -157,9 +165,7 @@ def _refuse_own(path: Path) -> None:
         return
 
 
-def _items(
-    files: Sequence[_File], projected: Sequence[tuple[str, Path]], created: datetime, reading: Reading
-) -> Iterator[Item]:
+def _items(files: Sequence[_File], projected: Sequence[Path], created: datetime, reading: Reading) -> Iterator[Item]:
     """Yield the items: all runs begin before the first event, since files that are written side by side grow in any order."""
     main = next((file.name for file in files if not file.part), None)
     for file in files:
@@ -178,8 +184,12 @@ def _items(
     if projected:
         latest = max(end.time for end in ends)
         yield RunBegins(_PROJECTOR, latest, parent=files[0].name)
-        for name, path in projected:
-            yield SourceEvent(_PROJECTOR, latest, "file", SourceFile(path, path.suffix), f"projector/{name}")
+        for path in projected:
+            if ".." in path.parts or not path.is_relative_to(projected[0].parent) or not path.is_file():
+                reading.leave("files of a projector that are gone, or lie elsewhere")
+                continue
+            name = f"projector/{path.relative_to(projected[0].parent).as_posix()}"
+            yield SourceEvent(_PROJECTOR, latest, "file", SourceFile(path, path.suffix), name)
         yield RunEnds(_PROJECTOR, latest, "ended")
 
 
@@ -203,7 +213,7 @@ class _FileReader:
                 continue
             try:
                 yield from list(self._event(r.event_of(record)))
-            except BadMessage:
+            except UNDECODABLE:
                 self._reading.leave("records that cannot be decoded")
 
     def _points(self, points: r.Points) -> SourcePoints:
@@ -235,7 +245,7 @@ class _FileReader:
             yield from self._summary(summary, step)
         for number, name in ((r.GRAPH, "graph"), (r.META_GRAPH, "meta_graph")):
             for graph in content.get(number, []):
-                yield self._item("file", SourceFile(graph, ".pb"), self._file_name(f"{name}.pb"), step)
+                yield self._item("file", SourceFile(protobuf.octets(graph), ".pb"), self._file_name(f"{name}.pb"), step)
         for message in content.get(r.LOG_MESSAGE, []):
             fields = protobuf.grouped(message)
             level = _LEVELS.get(fields.get(1, [0])[-1], "info")
@@ -245,7 +255,8 @@ class _FileReader:
         for metadata in content.get(r.RUN_METADATA, []):
             fields = protobuf.grouped(metadata)
             name = f"run_metadata/{protobuf.text(fields.get(1, [b'run'])[-1])}.pb"
-            yield self._item("file", SourceFile(fields.get(2, [b""])[-1], ".pb"), self._file_name(name), step)
+            content_ = protobuf.octets(fields.get(2, [b""])[-1])
+            yield self._item("file", SourceFile(content_, ".pb"), self._file_name(name), step)
 
     def _file_name(self, name: str) -> str:
         return f"{self._file.part}/{name}" if self._file.part else name
@@ -273,6 +284,9 @@ class _FileReader:
             if number is not None:
                 if value.description:
                     yield self._item("metadata", {"description": value.description}, name)
+                if name in metrics:
+                    yield self._item("metrics", metrics, "", step)
+                    metrics = {}
                 metrics[name] = number
                 continue
             for type_, data, ending in _converted(value, plugin):
@@ -417,18 +431,12 @@ def _histogram(fields: dict[int, list[Any]]) -> Converted:
     limits[-1] = min(limits[-1], max(greatest, limits[-2] if len(limits) > 1 else least))
     edges = [min(least, limits[0]), *limits]
     if any(b <= a for a, b in pairwise(edges)):  # all values are equal, or a limit is doubled
-        edges = [edges[0], *(max(edge, _above(edges[0], number)) for number, edge in enumerate(edges[1:], 1))]
+        edges = list(accumulate(edges, lambda before, edge: max(edge, math.nextafter(before, math.inf))))
     data: dict[str, Any] = {"counts": counts, "edges": edges, "count": count, "min": least, "max": greatest}
     if count > 0:
         mean = total / count
         data |= {"mean": mean, "std": math.sqrt(max(0.0, squares / count - mean * mean))}
     return "histogram", data, ""
-
-
-def _above(edge: float, steps: int) -> float:
-    for _ in range(steps):
-        edge = math.nextafter(edge, math.inf)
-    return edge
 
 
 def _histograms(tensor: Any) -> Iterator[Converted]:

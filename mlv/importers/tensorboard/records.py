@@ -24,6 +24,8 @@ _SHORTEST, _LONGEST, _STEP_BYTES = 25, 512, 8
 """Bytes of a record of a scalar, and of its step; others are read one by one."""
 _MOST_TAGS = 100_000
 _FEW_TAGS = 32
+_MOST_REPEATED = 1 << 24
+"""Numbers that an abridged tensor becomes: a record of thirty bytes must not take gigabytes."""
 LATEST = 253_402_300_799.0
 """Seconds of the last moment that a date has."""
 
@@ -72,11 +74,11 @@ def first_payloads(path: Path) -> Iterator[bytes]:
         size = _BEGINNING
         while content := file.read(size):
             whole = unframed(content)
-            if whole.groups or len(content) < size:
+            if any(len(group.numbers) for group in whole.groups) or len(content) < size:
                 rows = [pair for group in whole.groups for pair in zip(group.numbers, group.contents, strict=True)]
                 yield from (row.tobytes() for _, row in sorted(rows, key=lambda pair: int(pair[0])))
                 return
-            size *= 8  # the first record is a large one
+            size *= 8  # the first record is a large one, or those so far are damaged
             file.seek(0)
 
 
@@ -273,7 +275,7 @@ def _shape(message: bytes) -> tuple[int, ...]:
 def _filled(array: Any, count: int) -> Any:
     """Return an array of that many items: a shorter one repeats its last, as TensorFlow abridges."""
     numpy = package("numpy", "tensorboard")
-    if len(array) == count or count > 1 << 28:
+    if len(array) == count or count > _MOST_REPEATED:
         return array
     last = array[-1:] if len(array) else numpy.zeros(1, array.dtype)
     return numpy.concatenate([array, numpy.repeat(last, count - len(array))])

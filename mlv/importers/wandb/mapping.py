@@ -7,8 +7,10 @@ A row of history becomes one line of metrics, and an event for each of its media
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers import protobuf
 from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
-from mlv.importers.protobuf import BadMessage
+from mlv.importers.protobuf import UNDECODABLE
 from mlv.importers.reading import Opened, Reading, Unit
 from mlv.importers.values import moment
 from mlv.importers.wandb import records as r
 from mlv.importers.wandb.log import records
 from mlv.importers.wandb.media import MediaFiles, media_of
+from mlv.optional import is_installed, package
 from mlv.store import layout
+from mlv.store.contents import CHUNK_BYTES, opened
 
 NAME = "wandb"
 _FILE = re.compile(r"run-(.+)\.wandb\Z")
@@ -37,8 +41,9 @@ _FIRST_RECORDS = 64
 """Records in which the facts about a run stand: they are sent when it begins."""
 _LOGS = ("debug.log", "debug-internal.log")
 """Links to the latest logs of W&B itself, beside the folders of runs."""
-_OWN_FILES = ("output.log",)
-"""Files of W&B whose content stands in records, too."""
+_CONSOLE = "output.log"
+_OWN_FILES = ("config.yaml", "wandb-metadata.json", "wandb-summary.json")
+"""Files of W&B whose content stands in records, too: credentials in them are as they were."""
 _HAPPENED = frozenset({r.HISTORY, r.SUMMARY, r.CONFIG, r.STATS, r.ARTIFACT, r.ALERT, r.METRIC, r.OUTPUT, r.OUTPUT_RAW, r.EXIT})
 """Records that follow those with the facts about a run."""
 _GOALS = {1: "min", 2: "max"}
@@ -111,7 +116,7 @@ class _Facts:
                     break
                 try:
                     facts._take(r.record_of(message))
-                except BadMessage:
+                except UNDECODABLE:
                     reading.leave("records")
         facts.is_begun = facts.is_begun or bool(reading.left)
         return facts
@@ -123,7 +128,7 @@ class _Facts:
             values = protobuf.grouped(content)
             self.id = _text(values, 1) or self.id
             self.entity, self.project, self.name, self.notes = (_text(values, number) for number in (2, 3, 8, 9))
-            self.tags = [protobuf.text(tag) for tag in values.get(10, [])]
+            self.tags = _tags(values)
             self.started = r.time_of(values[17][-1]) if 17 in values else 0.0
             self.more = {
                 field: _text(values, number)
@@ -229,7 +234,7 @@ class _RunReader:
                         yield from self._summary(content)
                     else:
                         yield from self._other(kind, content)
-                except BadMessage:
+                except UNDECODABLE:
                     self._reading.leave("records that cannot be decoded")
         if self._rows:
             yield self._batch()
@@ -250,6 +255,8 @@ class _RunReader:
         if not self._seen.issuperset(names):
             return False
         data = dict(zip(names, r.values_of(texts), strict=True))
+        if len(data) < len(names):
+            return False
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         if type(step) is not int or type(seconds) is not float or not data or dict in map(type, data.values()):
@@ -283,6 +290,8 @@ class _RunReader:
                 else:
                     yield from self._described(path, name)
         data = dict(zip(names, values, strict=True))
+        if len(data) < len(names):
+            self._reading.leave("values of a row whose joined name another one has", len(names) - len(data))
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         self._at(seconds if isinstance(seconds, (int, float)) else None)
@@ -349,7 +358,7 @@ class _RunReader:
         yield from ()
 
     def _run(self, values: dict[int, list[Any]]) -> Iterator[Item]:
-        tags = [protobuf.text(tag) for tag in values.get(10, [])]
+        tags = _tags(values)
         added, removed = [tag for tag in tags if tag not in self._tags], [tag for tag in self._tags if tag not in tags]
         if added:
             yield self._event("tags", {"tags": added})
@@ -427,17 +436,22 @@ class _RunReader:
         name, kind = _text(values, 5), _text(values, 4)
         version = self._versions[name] = self._versions.get(name, -1) + 1
         entries = []
-        for content in protobuf.grouped(values.get(12, [b""])[-1]).get(4, []):
+        manifest = protobuf.grouped(values.get(12, [b""])[-1])
+        if 5 in manifest:
+            self._reading.leave("lists of the files of an artifact, too long for its record")
+        for content in manifest.get(4, []):
             entry = protobuf.grouped(content)
-            path, local = _text(entry, 1), _text(entry, 6)
-            facts = {"path": path, "digest": _text(entry, 2), "size": entry.get(4, [0])[-1], "ref": _text(entry, 3)}
+            path, digest, local = _text(entry, 1), _text(entry, 2), _text(entry, 6)
+            facts = {"path": path, "digest": digest, "size": entry.get(4, [0])[-1], "ref": _text(entry, 3)}
             entries.append({key: value for key, value in facts.items() if value})
             if kind == "run_table" or not local:  # such a table is a medium of history, too; others are references
                 continue
-            if Path(local).is_file():
-                yield self._event("file", _linked(Path(local)), f"artifacts/{name}/v{version}/{path}")
-            else:
+            if not Path(local).is_file():
                 self._reading.leave("files of artifacts that are not on this machine")
+            elif not _has_digest(Path(local), digest):
+                self._reading.leave("files of artifacts that are others now than those that were logged")
+            else:
+                yield self._event("file", _linked(Path(local)), f"artifacts/{name}/v{version}/{path}")
         yield self._event(
             "event",
             {
@@ -482,6 +496,12 @@ class _RunReader:
         status = None if self._exit is None else "ok" if not self._exit.get(1, [0])[-1] else "failed"
         yield from end_of(self._name, self._latest, status, self._closing, self._reading, length=f"{count} records")
 
+    def _output(self, run: str, path: Path) -> Iterator[SourceEvent]:
+        """Yield the lines of a console that no record has: as a file, they would keep their credentials."""
+        lines = TerminalLines()
+        for line in (*lines.add(path.read_bytes(), 0.0), *lines.last()):
+            yield self._line("stdout", line)._replace(run=run)
+
     def _closing(self, run: str) -> Iterator[SourceEvent]:
         """Yield the last words of a run, and its files."""
         for name, lines in self._console.items():
@@ -490,9 +510,27 @@ class _RunReader:
         folder = self._files.folder
         for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
             relative = path.relative_to(folder).as_posix()
-            if not path.is_file() or relative in self._files.used or (self._has_console and relative in _OWN_FILES):
+            if not path.is_file() or relative in self._files.used or relative in _OWN_FILES:
+                continue
+            if relative == _CONSOLE:
+                yield from () if self._has_console else self._output(run, path)
                 continue
             yield self._event("file", SourceFile(path, path.suffix), relative)._replace(run=run)
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    """Return whether a file is the one that W&B logged: it may have changed since, and a record names any path."""
+    hashes = [md5(usedforsecurity=False)]
+    if is_installed("xxhash"):  # which W&B needs for artifacts that asked for this digest
+        hashes.append(package("xxhash", None).xxh128())
+    try:
+        with opened(path) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                for each in hashes:
+                    each.update(chunk)
+    except OSError:
+        return False
+    return digest in [b64encode(each.digest()).decode() for each in hashes]
 
 
 def _linked(path: Path) -> SourceFile:
@@ -501,6 +539,11 @@ def _linked(path: Path) -> SourceFile:
 
 def _text(values: Mapping[int, list[Any]], number: int) -> str:
     return protobuf.text(values[number][-1]) if number in values else ""
+
+
+def _tags(values: Mapping[int, list[Any]]) -> list[str]:
+    """Return the tags of a run, without empty ones."""
+    return [text for tag in values.get(10, []) if (text := protobuf.text(tag)).strip()]
 
 
 def _message(number: int, content: bytes) -> bytes:

@@ -12,6 +12,8 @@ from mlv.importers import values
 from mlv.importers.reading import Reading
 
 _MOST_TABLE_BYTES = 256 << 20
+_MOST_IMAGES = 10_000
+"""Of one row: W&B keeps 108 of them."""
 
 
 class Medium(NamedTuple):
@@ -94,6 +96,8 @@ def _image(value: Mapping[str, Any], files: MediaFiles) -> list[Medium]:
 
 
 def _images(value: Mapping[str, Any], files: MediaFiles) -> list[Medium]:
+    if not value.get("filenames") and value["count"] > _MOST_IMAGES:
+        raise ValueError("no row has so many images")
     names = value.get("filenames") or [
         f"media/images/{value['_name']}_{number}.{value.get('format', 'png')}" for number in range(value["count"])
     ]
@@ -198,6 +202,8 @@ def _histogram(value: Mapping[str, Any], _: MediaFiles) -> list[Medium]:
     edges = value.get("bins")
     if edges is None:
         packed = value["packedBins"]
+        if packed["count"] != len(value["values"]):
+            raise ValueError("a histogram has other counts than bins")
         edges = [packed["min"] + packed["size"] * number for number in range(packed["count"] + 1)]
     counts: Sequence[float] = value["values"]
     data = values.histogram(counts, edges)
