@@ -21,6 +21,7 @@ import mlv
 from benchmarks import (
     attach,
     beside,
+    browser,
     calls,
     compat_allogger,
     compat_dllogger,
@@ -77,6 +78,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "page-list": ui.listing,
     "page-curves": ui.curves,
     "page-idle": ui.idle,
+    "page-browser": browser.browsing,
     "page-tensorboard": pages.tensorboard,
     "page-trackio": pages.trackio,
     "page-mlflow": pages.mlflow,

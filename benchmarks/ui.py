@@ -34,11 +34,11 @@ class Server:
     """A server in a process of its own, and questions to it."""
 
     def __init__(self, process: subprocess.Popen[str], address: str) -> None:
-        self._address = address
+        self.address = address
         self.process = psutil.Process(process.pid)
 
     def ask(self, path: str, **query: object) -> bytes:
-        url = f"{self._address}{path}?{urlencode(query)}"
+        url = f"{self.address}{path}?{urlencode(query)}"
         with urllib.request.urlopen(url) as answer:
             content: bytes = answer.read()
         return content
