@@ -67,7 +67,8 @@ def browsing(quick: bool) -> list[Figure]:
 def _sorting(browser: Any, quick: bool) -> list[Figure]:
     count = 300 if quick else 10_000
     with folder() as place, _page(browser, experiments(place / "runs", count), place) as page:
-        page.wait_for_function(f"document.querySelector('.counts').textContent.includes('{count}')")
+        text = "document.querySelector('.counts').textContent.replaceAll(',', '')"
+        page.wait_for_function(f"{text}.includes('{count}')", timeout=120_000)
         header = page.get_by_role("columnheader", name="lr").get_by_role("button")
         times = [header.evaluate(_SORTED) for _ in range(5)]
     return [plain(f"mlv ui in a browser: {count:,} rows are sorted, to pixels", "ms", median(times), 100)]
