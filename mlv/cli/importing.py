@@ -14,7 +14,7 @@ from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, progress_bar, say, styled
 from mlv.errors import InvalidArgument
 from mlv.importers.importing import Outcome, bring, look_for
-from mlv.importers.listing import Listing
+from mlv.importers.listing import SourceListing
 from mlv.importers.reading import Options
 from mlv.store import layout
 
@@ -69,7 +69,7 @@ def _changed(sources: Sequence[Path], before: _State) -> _State:
 
 def _state(sources: Sequence[Path]) -> _State:
     state = {}
-    for path in (path for source in sources for path in Listing(source).files()):
+    for path in (path for source in sources for path in SourceListing(source).files()):
         with suppress(OSError):
             status = path.stat()
             state[path] = status.st_size, status.st_mtime_ns

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlv.importers import tables, values
-from mlv.importers.listing import Listing
-from mlv.importers.reading import Reading, Unit
+from mlv.importers.listing import SourceListing
+from mlv.importers.reading import SourceReading, Unit
 
 NAME = "csv"
 _LONGEST_CELL = 1 << 24
@@ -19,13 +19,13 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _WORDS = {"True": True, "False": False, "true": True, "false": False}
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the tables that were named."""
     for path in tables.files(listing, (".csv", ".tsv")):
         yield tables.unit(NAME, path, listing, rows_of)
 
 
-def rows_of(path: Path, reading: Reading) -> tuple[list[str], tables.Rows]:
+def rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
     """Return the names of the columns of a file, and its rows."""
     csv.field_size_limit(_LONGEST_CELL)
     with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
@@ -37,7 +37,7 @@ def rows_of(path: Path, reading: Reading) -> tuple[list[str], tables.Rows]:
     return names, _rows(path, names, separator, reading)
 
 
-def _rows(path: Path, names: list[str], separator: str, reading: Reading) -> Iterator[Mapping[str, Any]]:
+def _rows(path: Path, names: list[str], separator: str, reading: SourceReading) -> Iterator[Mapping[str, Any]]:
     with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         lines = _counted_lines(file, reading)
         reader = csv.reader(lines, delimiter=separator)
@@ -58,7 +58,7 @@ def _rows(path: Path, names: list[str], separator: str, reading: Reading) -> Ite
                 yield {name: value_of(cell) for name, cell in zip(names, cells, strict=True) if cell}
 
 
-def _counted_lines(file: Any, reading: Reading) -> Iterator[str]:
+def _counted_lines(file: Any, reading: SourceReading) -> Iterator[str]:
     for line in file:
         reading.advance(len(line))
         if not line.endswith(("\n", "\r")):

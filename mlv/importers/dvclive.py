@@ -12,8 +12,8 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers import tables, yaml_files
 from mlv.importers.csv_files import rows_of
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.values import moment_ms, rows_of_moment
 
 NAME = "dvclive"
@@ -22,7 +22,7 @@ _RUN = "live"
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the folders of runs."""
     for folder, names in list(listing.folders.items()):
         series = [path for path in listing.below(folder / _SERIES) if path.suffix == ".tsv"]
@@ -30,16 +30,16 @@ def units(listing: Listing) -> Iterator[Unit]:
             others = [path for path in listing.below(folder / "plots") if path not in series]
             own = [folder / name for name in names if name in (_TOTALS, _PARAMS, "dvc.yaml", "report.md", "report.html")]
             listing.take([*series, *others, *own])
-            yield Unit(NAME, folder, size_of(series), _Folder(folder, listing.place(folder), series, others).open)
+            yield Unit(NAME, folder, size_of(series), _DVCLiveFolder(folder, listing.place(folder), series, others).open)
 
 
-class _Folder:
+class _DVCLiveFolder:
     """The folder of a run."""
 
     def __init__(self, folder: Path, place: tuple[tuple[str, ...], str], series: list[Path], others: list[Path]) -> None:
         self._folder, self._place, self._series, self._others = folder, place, series, others
 
-    def open(self, reading: Reading) -> Opened:
+    def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         folders, name = self._place
         params = yaml_files.mapping_of(self._folder / _PARAMS, reading)
@@ -53,7 +53,7 @@ class _Folder:
         )
         return Opened(experiment, lambda created: self._items(params, created, reading), may_gain_params=True)
 
-    def _items(self, params: dict[str, Any], created: datetime, reading: Reading) -> Iterator[Item]:
+    def _items(self, params: dict[str, Any], created: datetime, reading: SourceReading) -> Iterator[Item]:
         points = sorted(self._points(reading), key=lambda point: point[:2])
         if reading.options.follows:  # metrics of the last step may still come
             points = [point for point in points if point[0] < points[-1][0]]
@@ -84,7 +84,7 @@ class _Folder:
             _RUN, time, None, last, reading, length=f"{count} steps and {len(self._others)} plots", has_ends=False
         )
 
-    def _points(self, reading: Reading) -> Iterator[tuple[Any, str, Any, Any]]:
+    def _points(self, reading: SourceReading) -> Iterator[tuple[Any, str, Any, Any]]:
         """Yield step, name, value and, where it is there, the time in milliseconds."""
         for path in self._series:
             name = path.relative_to(self._folder / _SERIES).with_suffix("").as_posix()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent
-from mlv.importers.reading import Reading
+from mlv.importers.reading import SourceReading
 
 
 def end_of(
@@ -15,7 +15,7 @@ def end_of(
     time: datetime,
     status: str | None,
     last: Callable[[str], Iterable[SourceEvent]],
-    reading: Reading,
+    reading: SourceReading,
     *,
     length: str,
     has_ends: bool = True,

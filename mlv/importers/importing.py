@@ -14,8 +14,8 @@ from mlv.encoding import parse_time, shown
 from mlv.errors import FileUnusable, InvalidArgument, MlvError
 from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints, SourceRows
 from mlv.experiment.importing.writing import Imported, import_experiment, recorded_before
-from mlv.importers.listing import Listing
-from mlv.importers.reading import UNREADABLE, Options, Reading, Unit, unreadable
+from mlv.importers.listing import SourceListing
+from mlv.importers.reading import UNREADABLE, Options, SourceReading, Unit, unreadable
 from mlv.importers.registry import FORMATS
 
 
@@ -68,7 +68,7 @@ def look_for(sources: Sequence[Path], format: str | None, options: Options) -> F
         raise InvalidArgument(f"--from {format} is no format that mlv imports: {known_formats()}", format=format)
     found = Found([], [])
     for source in sources:
-        listing = Listing(source, replace(options, is_named=format is not None))
+        listing = SourceListing(source, replace(options, is_named=format is not None))
         units = [unit for name in FORMATS if format in (None, name) for unit in _units(name, listing)]
         if not units:
             wanted = f"of format {format}: {FORMATS[format].recognised}" if format else f"that mlv knows: {known_formats()}"
@@ -78,7 +78,7 @@ def look_for(sources: Sequence[Path], format: str | None, options: Options) -> F
     return found
 
 
-def _units(format: str, listing: Listing) -> Iterator[Unit]:
+def _units(format: str, listing: SourceListing) -> Iterator[Unit]:
     try:
         yield from import_module(FORMATS[format].module).units(listing)
     except MlvError:
@@ -112,7 +112,7 @@ def bring(
     paths: dict[str, Path] = {}
     for unit in units:
         outcome = Outcome(unit)
-        reading = Reading(options, advance or (lambda size: None), outcome.left, outcome.notes)
+        reading = SourceReading(options, advance or (lambda size: None), outcome.left, outcome.notes)
         try:
             outcome.imported = done = _imported(unit, reading, tree, paths.get(unit.parent), outcome.events, dry_run)
         except MlvError as error:
@@ -124,7 +124,9 @@ def bring(
         yield outcome
 
 
-def _imported(unit: Unit, reading: Reading, tree: Tree, below: Path | None, events: Counter[str], dry_run: bool) -> Imported:
+def _imported(
+    unit: Unit, reading: SourceReading, tree: Tree, below: Path | None, events: Counter[str], dry_run: bool
+) -> Imported:
     try:
         opened = unit.open(reading)
     except MlvError:

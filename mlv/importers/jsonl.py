@@ -10,30 +10,30 @@ from typing import Any
 import orjson
 
 from mlv.importers import tables
-from mlv.importers.listing import Listing
-from mlv.importers.reading import Reading, Unit
+from mlv.importers.listing import SourceListing
+from mlv.importers.reading import SourceReading, Unit
 
 NAME = "jsonl"
 _LOOKED_AT = 1000
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the files that were named."""
     for path in tables.files(listing, (".jsonl", ".ndjson")):
         yield tables.unit(NAME, path, listing, rows_of)
 
 
-def rows_of(path: Path, reading: Reading) -> tuple[list[str], tables.Rows]:
+def rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
     """Return the names that the first lines of a file have, and its rows."""
     names: dict[str, None] = {}
-    for number, row in enumerate(rows(path, Reading(reading.options))):
+    for number, row in enumerate(rows(path, SourceReading(reading.options))):
         if number >= _LOOKED_AT:
             break
         names.update(dict.fromkeys(row))
     return list(names), rows(path, reading)
 
 
-def rows(path: Path, reading: Reading) -> Iterator[Mapping[str, Any]]:
+def rows(path: Path, reading: SourceReading) -> Iterator[Mapping[str, Any]]:
     """Yield the objects of the lines of a file; a last line without an end that is none waits for the next import."""
     with open(path, "rb") as file:
         for line in file:

@@ -10,8 +10,8 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers import tables, yaml_files
 from mlv.importers.csv_files import rows_of
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, SourceReading, Unit
 
 NAME = "lightning"
 _METRICS, _HPARAMS = "metrics.csv", "hparams.yaml"
@@ -19,22 +19,24 @@ _RUN = "fit"
 _LAST = "last"
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the folders with metrics and hyperparameters."""
     for folder, names in list(listing.folders.items()):
         if _METRICS in names and _HPARAMS in names:
             checkpoints = [path for path in listing.below(folder) if path.suffix == ".ckpt"]
             listing.take([folder / _METRICS, folder / _HPARAMS, *checkpoints])
-            yield Unit(NAME, folder, size_of([folder / _METRICS]), _Folder(folder, listing.place(folder), checkpoints).open)
+            yield Unit(
+                NAME, folder, size_of([folder / _METRICS]), _LightningFolder(folder, listing.place(folder), checkpoints).open
+            )
 
 
-class _Folder:
+class _LightningFolder:
     """A version of a fit."""
 
     def __init__(self, folder: Path, place: tuple[tuple[str, ...], str], checkpoints: list[Path]) -> None:
         self._folder, self._place, self._checkpoints = folder, place, checkpoints
 
-    def open(self, reading: Reading) -> Opened:
+    def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         folders, name = self._place
         params = yaml_files.mapping_of(self._folder / _HPARAMS, reading)
@@ -44,9 +46,9 @@ class _Folder:
         )
         return Opened(experiment, lambda created: self._items(created, reading))
 
-    def _items(self, created: datetime, reading: Reading) -> Iterator[Item]:
+    def _items(self, created: datetime, reading: SourceReading) -> Iterator[Item]:
         names, rows = rows_of(self._folder / _METRICS, reading)
-        columns = tables.Columns.of(names, reading.options)
+        columns = tables.TableColumns.of(names, reading.options)
         latest, count = created, 0
         yield RunBegins(_RUN, created)
         for event in tables.events_of(_RUN, columns, rows, created, reading):

@@ -15,7 +15,7 @@ _HIDDEN = (".git", ".mlv", "__pycache__")
 """Folders in which nobody keeps experiments."""
 
 
-class Listing:
+class SourceListing:
     """The files at and below a source, by folder; a source that is a file has itself alone."""
 
     def __init__(self, source: Path, options: Options | None = None) -> None:

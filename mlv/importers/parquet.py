@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from mlv.importers import tables
-from mlv.importers.listing import Listing
-from mlv.importers.reading import Reading, Unit
+from mlv.importers.listing import SourceListing
+from mlv.importers.reading import SourceReading, Unit
 from mlv.optional import package
 
 NAME = "parquet"
 _BATCH_ROWS = 4096
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the tables that were named."""
     for path in tables.files(listing, (".parquet", ".pq")):
         yield tables.unit(NAME, path, listing, _rows_of)
 
 
-def _rows_of(path: Path, reading: Reading) -> tuple[list[str], tables.Rows]:
+def _rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
     """Return the names of the columns of a file, and its rows."""
     file = package("pyarrow.parquet").ParquetFile(path)
     return list(file.schema_arrow.names), _rows(file, path, reading)
 
 
-def _rows(file: Any, path: Path, reading: Reading) -> Iterator[Mapping[str, Any]]:
+def _rows(file: Any, path: Path, reading: SourceReading) -> Iterator[Mapping[str, Any]]:
     count, size = file.metadata.num_rows or 1, path.stat().st_size
     with file:
         for batch in file.iter_batches(_BATCH_ROWS):

@@ -10,8 +10,8 @@ from pathlib import Path
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers import jsonl, tables
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.values import moment
 
 NAME = "ray"
@@ -26,7 +26,7 @@ _OF_RAY = {
 """Fields of a result that Ray adds, and that are no metrics, or told by times and steps."""
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the sweeps, each before its trials."""
     sweeps: set[Path] = set()
     for folder, names in list(listing.folders.items()):
@@ -58,7 +58,7 @@ class _Sweep:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, _: Reading) -> Opened:
+    def open(self, _: SourceReading) -> Opened:
         """Return the experiment, in which nothing happens but its trials."""
         name = self._folder.resolve().name
         created = datetime.fromtimestamp(self._folder.stat().st_mtime, timezone.utc)
@@ -73,14 +73,14 @@ class _Trial:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, reading: Reading) -> Opened:
+    def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         try:
             params = json.loads((self._folder / _PARAMS).read_bytes())
         except (ValueError, RecursionError):
             reading.leave(f"{_PARAMS} that is no JSON")
             params = {}
-        first = next(iter(jsonl.rows(self._folder / _RESULTS, Reading(reading.options))), {})
+        first = next(iter(jsonl.rows(self._folder / _RESULTS, SourceReading(reading.options))), {})
         begun, elapsed = first.get("timestamp"), first.get("time_total_s") or 0
         is_timed = isinstance(begun, (int, float)) and isinstance(elapsed, (int, float))
         created = (moment(begun - elapsed) if is_timed else None) or tables.modified(self._folder / _PARAMS)  # type: ignore[operator]
@@ -96,7 +96,7 @@ class _Trial:
         )
         return Opened(experiment, lambda created: self._items(created, reading))
 
-    def _items(self, created: datetime, reading: Reading) -> Iterator[Item]:
+    def _items(self, created: datetime, reading: SourceReading) -> Iterator[Item]:
         latest, count, is_done = created, 0, False
         yield RunBegins(_RUN, created)
         for row in jsonl.rows(self._folder / _RESULTS, reading):

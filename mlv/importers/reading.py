@@ -32,7 +32,7 @@ class Options:
 
 
 @dataclass
-class Reading:
+class SourceReading:
     """An account of what a reader meets."""
 
     options: Options = field(default_factory=Options)
@@ -72,7 +72,7 @@ class Unit:
     format: str
     path: Path
     size_bytes: int
-    open: Callable[[Reading], Opened]
+    open: Callable[[SourceReading], Opened]
     key: str = ""
     """Tells it from others in a source whose experiments lie in one another."""
     parent: str = ""
@@ -86,7 +86,7 @@ UNREADABLE = (OSError, DatabaseError, ValueError, TypeError, LookupError, Attrib
 def unreadable(format: str, path: Path, size_bytes: int, error: Exception) -> Unit:
     """Return the unit of a source that cannot be read: it is reported, and what lies beside it comes over."""
 
-    def opened(_: Reading) -> NoReturn:
+    def opened(_: SourceReading) -> NoReturn:
         raise error
 
     return Unit(format, path, size_bytes, opened)

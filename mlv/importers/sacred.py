@@ -11,8 +11,8 @@ from typing import Any
 from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.store import layout
 
 NAME = "sacred"
@@ -23,22 +23,22 @@ _KEPT_APART = ("_resources", "_sources")
 """Folders beside the runs, with files that they share."""
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the folders of runs."""
     for folder, names in list(listing.folders.items()):
         if _RUN in names and (_CONFIG in names or _OUTPUT in names):
             shared = [path for name in _KEPT_APART for path in listing.below(folder.parent / name)]
             listing.take([*listing.below(folder), *shared])
-            yield Unit(NAME, folder, size_of(folder / name for name in names), _Folder(folder).open)
+            yield Unit(NAME, folder, size_of(folder / name for name in names), _SacredFolder(folder).open)
 
 
-class _Folder:
+class _SacredFolder:
     """The folder of a run."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def open(self, reading: Reading) -> Opened:
+    def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         run = self._json(_RUN, reading)
         config = {key: _plain(value) for key, value in self._json(_CONFIG, reading).items()}
@@ -57,7 +57,7 @@ class _Folder:
         )
         return Opened(experiment, lambda created: self._items(run, config, created, reading), may_gain_params=True)
 
-    def _json(self, name: str, reading: Reading) -> dict[str, Any]:
+    def _json(self, name: str, reading: SourceReading) -> dict[str, Any]:
         path = self._folder / name
         if not path.exists():
             return {}
@@ -72,7 +72,7 @@ class _Folder:
         reading.advance(path.stat().st_size)
         return _mapping(content)
 
-    def _items(self, run: dict[str, Any], config: dict[str, Any], created: datetime, reading: Reading) -> Iterator[Item]:
+    def _items(self, run: dict[str, Any], config: dict[str, Any], created: datetime, reading: SourceReading) -> Iterator[Item]:
         latest, count = created, 0
         yield RunBegins(_MAIN, created)
         for time, name, step, value in sorted(self._points(created, reading), key=lambda point: (point[0], point[1])):
@@ -88,7 +88,7 @@ class _Folder:
             length=length, exception=exception,
         )  # fmt: skip
 
-    def _points(self, created: datetime, reading: Reading) -> Iterator[tuple[datetime, str, Any, Any]]:
+    def _points(self, created: datetime, reading: SourceReading) -> Iterator[tuple[datetime, str, Any, Any]]:
         for name, series in self._json(_METRICS, reading).items():
             values, steps, times = (_mapping(series).get(key) for key in ("values", "steps", "timestamps"))
             if not (isinstance(values, list) and isinstance(steps, list) and isinstance(times, list)):
@@ -101,7 +101,7 @@ class _Folder:
                 yield _time(time) or created, name, step if isinstance(step, (int, float)) else None, _plain(value)
 
     def _last(
-        self, name: str, run: dict[str, Any], config: dict[str, Any], time: datetime, reading: Reading
+        self, name: str, run: dict[str, Any], config: dict[str, Any], time: datetime, reading: SourceReading
     ) -> Iterator[SourceEvent]:
         recorded = reading.recorded_params
         added = {key: value for key, value in config.items() if recorded is not None and key not in recorded}
@@ -121,7 +121,7 @@ class _Folder:
             else:
                 reading.leave("files that are gone")
 
-    def _printed(self, reading: Reading) -> Iterator[str]:
+    def _printed(self, reading: SourceReading) -> Iterator[str]:
         path, lines = self._folder / _OUTPUT, TerminalLines()
         if path.is_file():
             reading.advance(path.stat().st_size)

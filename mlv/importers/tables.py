@@ -12,8 +12,8 @@ from typing import Any
 from mlv.errors import InvalidArgument
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Options, Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, Options, SourceReading, Unit
 from mlv.importers.values import moment, moment_ms
 
 RUN = "table"
@@ -31,7 +31,7 @@ Rows = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Columns:
+class TableColumns:
     """The roles of columns."""
 
     step: str | None
@@ -42,7 +42,7 @@ class Columns:
     at: tuple[str, ...]
 
     @classmethod
-    def of(cls, names: Iterable[str], options: Options) -> Columns:
+    def of(cls, names: Iterable[str], options: Options) -> TableColumns:
         """Return the roles by the usual names, or as they were chosen.
 
         Raises:
@@ -72,7 +72,7 @@ class Columns:
         return cls(step, time, name, value if name else None, at)
 
 
-def files(listing: Listing, suffixes: tuple[str, ...]) -> list[Path]:
+def files(listing: SourceListing, suffixes: tuple[str, ...]) -> list[Path]:
     """Take files by their suffixes: those that were named, since a folder may hold tables of any kind."""
     paths = [path for path in listing.files() if path.name.lower().endswith(suffixes)]
     if not (listing.is_file or listing.options.is_named):
@@ -81,11 +81,13 @@ def files(listing: Listing, suffixes: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def unit(format: str, path: Path, listing: Listing, rows: Callable[[Path, Reading], tuple[list[str], Rows]]) -> Unit:
+def unit(
+    format: str, path: Path, listing: SourceListing, rows: Callable[[Path, SourceReading], tuple[list[str], Rows]]
+) -> Unit:
     """Return the unit of a file of rows; `rows` returns the names of its columns, and its rows."""
     folders, name = listing.place(path)
 
-    def opened(reading: Reading) -> Opened:
+    def opened(reading: SourceReading) -> Opened:
         experiment = SourceExperiment(
             name.partition(".")[0] or name,
             modified(path),
@@ -96,7 +98,7 @@ def unit(format: str, path: Path, listing: Listing, rows: Callable[[Path, Readin
 
         def items(created: datetime) -> Iterator[Item]:
             names, content = rows(path, reading)
-            yield from run_of(RUN, Columns.of(names, reading.options), content, created, reading)
+            yield from run_of(RUN, TableColumns.of(names, reading.options), content, created, reading)
 
         return Opened(experiment, items)
 
@@ -108,7 +110,7 @@ def modified(path: Path) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
 
 
-def run_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: Reading) -> Iterator[Item]:
+def run_of(run: str, columns: TableColumns, rows: Rows, created: datetime, reading: SourceReading) -> Iterator[Item]:
     """Yield the items of a run whose metrics are the rows of a table; it has ended, unless it is followed."""
     latest = created
     yield RunBegins(run, created)
@@ -118,7 +120,7 @@ def run_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: R
     yield from end_of(run, latest, None, lambda name: [], reading, length="", has_ends=False)
 
 
-def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: Reading) -> Iterator[SourceEvent]:
+def events_of(run: str, columns: TableColumns, rows: Rows, created: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
     """Yield an event for each row; without times they are a microsecond apart, so that their order shows everywhere."""
     used = {columns.step, columns.time, columns.name, columns.value, *columns.at}
     if columns.time is None:

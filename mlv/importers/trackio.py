@@ -13,8 +13,8 @@ from typing import Any
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers import values
 from mlv.importers.databases import columns_of, opened, tables_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit, unreadable
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, SourceReading, Unit, unreadable
 from mlv.importers.values import moment
 from mlv.store import layout
 
@@ -27,7 +27,7 @@ _MAIN, _SYSTEM, _ALERTS = "main", "system", "alerts"
 _OF_FILES = {"image": "image", "video": "video", "audio": "audio", "html": "figure"}
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the runs of all projects below a folder."""
     for path in list(listing.files()):
         if path.suffix != ".db" or not tables_of(path) >= _TABLES:
@@ -51,17 +51,17 @@ def units(listing: Listing) -> Iterator[Unit]:
         listing.take([*(path.with_name(path.name + ending) for ending in endings), path.with_suffix(".lock")])
         listing.take(listing.below(path.parent / "media" / path.stem))
         for identity, name, first in runs:
-            run = _Run(path, key, str(identity), str(name), str(first))
+            run = _TrackioRun(path, key, str(identity), str(name), str(first))
             yield Unit(NAME, path, size_of([path]) // len(runs), run.open)
 
 
-class _Run:
+class _TrackioRun:
     """A run in a database: its rows are in the order in which they were stored."""
 
     def __init__(self, path: Path, key: str, identity: str, name: str, first: str) -> None:
         self._path, self._key, self._id, self._name, self._first = path, key, identity, name, first
 
-    def open(self, reading: Reading) -> Opened:
+    def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         config: dict[str, Any] = {}
         with opened(self._path) as connection:
@@ -79,7 +79,7 @@ class _Run:
         )
         return Opened(experiment, lambda created: self._items(created, reading))
 
-    def _items(self, created: datetime, reading: Reading) -> Iterator[Item]:
+    def _items(self, created: datetime, reading: SourceReading) -> Iterator[Item]:
         """Yield the items: tables grow side by side, so that each is a run of its own."""
         with opened(self._path) as connection:
             names = (
@@ -114,7 +114,7 @@ class _Run:
         query = f"select timestamp, {columns} from {table} where {self._key} = ? order by id"  # noqa: S608 - names of ours
         yield from connection.execute(query, (self._id,))
 
-    def _metrics(self, connection: sqlite3.Connection, created: datetime, reading: Reading) -> Iterator[SourceEvent]:
+    def _metrics(self, connection: sqlite3.Connection, created: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         for stamp, step, text in self._rows(connection, "metrics", "step, metrics"):
             time, row = _time(stamp) or created, _object(text)
             if not row and text not in (b"{}", "{}"):
@@ -128,18 +128,18 @@ class _Run:
                 if data:
                     yield SourceEvent(_MAIN, time, type_, data, name, step)
 
-    def _system(self, connection: sqlite3.Connection, created: datetime, _: Reading) -> Iterator[SourceEvent]:
+    def _system(self, connection: sqlite3.Connection, created: datetime, _: SourceReading) -> Iterator[SourceEvent]:
         for stamp, text in self._rows(connection, "system_metrics", "metrics"):
             numbers = {key: value for key, value in _object(text).items() if isinstance(value, (int, float))}
             if numbers:
                 yield SourceEvent(_SYSTEM, _time(stamp) or created, "system", numbers, stream=layout.SYSTEM_STREAM)
 
-    def _alerts(self, connection: sqlite3.Connection, created: datetime, _: Reading) -> Iterator[SourceEvent]:
+    def _alerts(self, connection: sqlite3.Connection, created: datetime, _: SourceReading) -> Iterator[SourceEvent]:
         for stamp, title, text, level, step in self._rows(connection, "alerts", "title, text, level, step"):
             data = {"level": _LEVELS.get(level, "info"), "message": ": ".join(filter(None, [title, text]))}
             yield SourceEvent(_ALERTS, _time(stamp) or created, "message", data, "", step)
 
-    def _medium(self, value: Mapping[str, Any], reading: Reading) -> tuple[str, Any]:
+    def _medium(self, value: Mapping[str, Any], reading: SourceReading) -> tuple[str, Any]:
         """Return type and data of a medium; None in place of data where its file is gone, which is recorded."""
         kind = str(value["_type"]).removeprefix("trackio.")
         if kind == "table" and isinstance(value.get("_value"), list):

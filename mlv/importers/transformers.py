@@ -11,8 +11,8 @@ from typing import Any
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment
 from mlv.importers import tables
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.reading import Opened, SourceReading, Unit
 
 NAME = "transformers"
 _STATE = "trainer_state.json"
@@ -22,7 +22,7 @@ _EVAL = "eval_"
 _COORDINATES = ("step", "epoch")
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the output folders: the latest history in one holds those of its earlier checkpoints."""
     folders: dict[Path, list[Path]] = {}
     for path in list(listing.files()):
@@ -41,7 +41,7 @@ class _Output:
     def __init__(self, folder: Path, place: tuple[tuple[str, ...], str], paths: list[Path]) -> None:
         self._folder, self._place, self._paths = folder, place, paths
 
-    def open(self, reading: Reading) -> Opened:
+    def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         folders, name = self._place
         state = max(filter(None, [_state(path, reading) for path in self._paths]), key=_progress, default=None)
@@ -54,7 +54,7 @@ class _Output:
         return Opened(experiment, lambda created: _items(state, created, reading))
 
 
-def _state(path: Path, reading: Reading) -> dict[str, Any] | None:
+def _state(path: Path, reading: SourceReading) -> dict[str, Any] | None:
     try:
         state = json.loads(path.read_bytes())
     except (ValueError, RecursionError, FileNotFoundError):
@@ -69,7 +69,7 @@ def _progress(state: dict[str, Any]) -> tuple[int, float]:
     return len(state["log_history"]), step if isinstance(step, (int, float)) else 0
 
 
-def _items(state: dict[str, Any], created: datetime, reading: Reading) -> Iterator[Item]:
+def _items(state: dict[str, Any], created: datetime, reading: SourceReading) -> Iterator[Item]:
     reading.note("the history has no times: events have that of the file")
     yield RunBegins(_RUN, created)
     time = created

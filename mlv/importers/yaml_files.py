@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.errors import MissingExtra
-from mlv.importers.reading import Reading
+from mlv.importers.reading import SourceReading
 from mlv.optional import package
 
 _MOST_VALUES = 1_000_000
@@ -17,7 +17,7 @@ class _TooLarge(ValueError):
     """A text of YAML stands for more than memory has room for."""
 
 
-def mapping_of(path: Path, reading: Reading) -> dict[str, Any]:
+def mapping_of(path: Path, reading: SourceReading) -> dict[str, Any]:
     """Return the mapping in a file; empty where it is gone or none, which is recorded."""
     if not path.exists():
         return {}

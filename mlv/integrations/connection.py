@@ -70,7 +70,7 @@ class Connection:
         self._warned: set[str] = set()
         self._owner = object()
         """Stands for this connection and its copies among those to one experiment."""
-        self._rows: repeats.Rows | None = None
+        self._rows: repeats.LatestRows | None = None
         self._times: int | None = None
         """How often the logger is in a list of the framework, once that was in question."""
         self._lock = threading.RLock()

@@ -19,7 +19,7 @@ class _Latest(threading.local):
 
 
 _latest = _Latest()
-_rows: dict[str, Rows] = {}
+_rows: dict[str, LatestRows] = {}
 
 
 def is_event_repeated(exp_id: str, event: object, step: object) -> bool:
@@ -34,7 +34,7 @@ def is_event_repeated(exp_id: str, event: object, step: object) -> bool:
     return False
 
 
-class Rows:
+class LatestRows:
     """The rows of metrics that an experiment gets from loggers of a framework, of which each comes to all of them."""
 
     __slots__ = ("_latest",)
@@ -77,11 +77,11 @@ def times_listed(logger: object) -> int:
     return max((sum(entry is logger for entry in each) for each in lists), default=1)
 
 
-def rows_of(exp_id: str) -> Rows:
+def rows_of(exp_id: str) -> LatestRows:
     """Return the rows of an experiment, which all its connections in this process share."""
     if exp_id not in _rows:
         _make_room(_rows)
-    return _rows.setdefault(exp_id, Rows())
+    return _rows.setdefault(exp_id, LatestRows())
 
 
 def are_equal(a: Any, b: Any) -> bool:

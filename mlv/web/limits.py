@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Limits:
+class ServerLimits:
     """Limits of one server process."""
 
     naming_s: float = 3.0
@@ -31,4 +31,4 @@ class Limits:
     """Of a log of which all metrics are kept once one is asked for: the charts of an experiment ask for all of them."""
 
 
-LIMITS = Limits()
+LIMITS = ServerLimits()

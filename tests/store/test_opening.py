@@ -269,7 +269,7 @@ ELSEWHERE = {
     "mlv/experiment/files/objects.py": "checkpoints, whose content was compared, and temporaries",
     "mlv/experiment/checkpoints/savers.py": "checkpoints, whose content was compared, and temporaries",
     "mlv/experiment/importing/writing.py": "a folder that the import makes",
-    "mlv/importers": "files of other tools, which the user named: `Listing` has regular ones only",
+    "mlv/importers": "files of other tools, which the user named: `SourceListing` has regular ones only",
     "mlv/experiment/page.py": "a folder that the call makes",
     "mlv/integrations/checkpoints.py": "a folder of the framework's, which it named",
     "mlv/integrations/mlflow/folders.py": "meta.json where it is a regular file, below the root that the script named",

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from mlv.importers.databases import columns_of, opened, tables_of
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.mlflow.run import NAME, MlflowRun, Point, artifacts_of, in_order
-from mlv.importers.reading import UNREADABLE, Reading, Unit, unreadable
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.mlflow.run import NAME, MetricPoint, MlflowRun, artifacts_of, in_order
+from mlv.importers.reading import UNREADABLE, SourceReading, Unit, unreadable
 
 _TABLES = {"experiments", "runs", "metrics", "params", "tags"}
 _GREATEST = 1.7976931348623157e308
 """MLflow stores an infinity as the greatest number, and NaN as 0 with a mark."""
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the runs of all databases below a folder."""
     for path in list(listing.files()):
         if path.suffix.lower() in (".db", ".sqlite", ".sqlite3") and tables_of(path) >= _TABLES:
@@ -69,7 +69,7 @@ def _by_run(connection: sqlite3.Connection, table: str) -> dict[str, dict[str, s
     return values
 
 
-def _points(path: Path, run: str, reading: Reading) -> Iterator[Point]:
+def _points(path: Path, run: str, reading: SourceReading) -> Iterator[MetricPoint]:
     with opened(path) as connection:
         columns = columns_of(connection, "metrics")
         step, is_nan = ("step" if "step" in columns else "0"), ("is_nan" if "is_nan" in columns else "0")
@@ -78,7 +78,7 @@ def _points(path: Path, run: str, reading: Reading) -> Iterator[Point]:
             number = math.nan if is_nan_ else value
             if not is_nan_ and abs(value) >= _GREATEST:
                 number = math.copysign(math.inf, value)
-            yield Point(int(time_ms), int(step_), name, number)
+            yield MetricPoint(int(time_ms), int(step_), name, number)
     reading.advance(size_of([path]) // 100)
 
 

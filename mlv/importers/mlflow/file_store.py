@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv.importers import yaml_files
-from mlv.importers.listing import Listing, size_of
-from mlv.importers.mlflow.run import MlflowRun, Point, artifacts_of, in_order
-from mlv.importers.reading import Reading, Unit
+from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.mlflow.run import MetricPoint, MlflowRun, artifacts_of, in_order
+from mlv.importers.reading import SourceReading, Unit
 
 _META = "meta.yaml"
 _STATUSES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
@@ -20,7 +20,7 @@ _MOST_OPEN = 128
 """Files of metrics that are read side by side; those of a run with more are read into memory."""
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the runs of all stores below a folder."""
     experiments: dict[Path, dict[str, Any]] = {}
     models = _Models()
@@ -28,10 +28,10 @@ def units(listing: Listing) -> Iterator[Unit]:
     for folder, names in list(listing.folders.items()):
         if _META not in names:
             continue
-        reading = Reading()
+        reading = SourceReading()
         meta = yaml_files.mapping_of(folder / _META, reading)
         if "run_id" in meta or "run_uuid" in meta:
-            experiment = experiments.get(folder.parent) or yaml_files.mapping_of(folder.parent / _META, Reading())
+            experiment = experiments.get(folder.parent) or yaml_files.mapping_of(folder.parent / _META, SourceReading())
             listing.take(listing.below(folder))
             runs.append((_run(folder, meta, experiment, models), folder))
         elif "experiment_id" in meta and "artifact_location" in meta:
@@ -84,7 +84,7 @@ def _texts(folder: Path) -> dict[str, str]:
     }
 
 
-def _points(folder: Path, reading: Reading) -> Iterator[Point]:
+def _points(folder: Path, reading: SourceReading) -> Iterator[MetricPoint]:
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     if len(paths) > _MOST_OPEN:
         yield from sorted(point for path in paths for point in _points_of(path, folder, reading))
@@ -96,7 +96,7 @@ def _points(folder: Path, reading: Reading) -> Iterator[Point]:
         yield from heapq.merge(*series)
 
 
-def _points_of(path: Path, folder: Path, reading: Reading) -> Any:
+def _points_of(path: Path, folder: Path, reading: SourceReading) -> Any:
     """Yield the points of a file: `milliseconds value step` on each line, in later versions with a data set behind."""
     name = path.relative_to(folder).as_posix()
     with open(path, "rb") as file:
@@ -104,7 +104,7 @@ def _points_of(path: Path, folder: Path, reading: Reading) -> Any:
             reading.advance(len(line))
             words = line.split()
             try:
-                point = Point(int(words[0]), int(words[2]) if len(words) > 2 else 0, name, float(words[1]))
+                point = MetricPoint(int(words[0]), int(words[2]) if len(words) > 2 else 0, name, float(words[1]))
             except (ValueError, IndexError):
                 if line.endswith(b"\n"):
                     reading.leave("lines of metrics that are none")
@@ -118,8 +118,8 @@ def _points_of(path: Path, folder: Path, reading: Reading) -> Any:
 def _inputs(folder: Path) -> list[Mapping[str, Any]]:
     inputs: list[Mapping[str, Any]] = []
     for path in sorted((folder / "inputs").glob(f"*/{_META}")):
-        meta = yaml_files.mapping_of(path, Reading())
-        data = yaml_files.mapping_of(folder.parent / "datasets" / str(meta.get("source_id")) / _META, Reading())
+        meta = yaml_files.mapping_of(path, SourceReading())
+        data = yaml_files.mapping_of(folder.parent / "datasets" / str(meta.get("source_id")) / _META, SourceReading())
         inputs.append({**data, **({"tags": meta["tags"]} if meta.get("tags") else {})})
     return inputs
 
@@ -140,7 +140,7 @@ class _Models:
     def _read(folder: Path) -> dict[str, list[tuple[str, Path]]]:
         by_run: dict[str, list[tuple[str, Path]]] = {}
         for path in sorted(folder.glob(f"*/{_META}")):
-            meta = yaml_files.mapping_of(path, Reading())
+            meta = yaml_files.mapping_of(path, SourceReading())
             if (path.parent / "artifacts").is_dir():
                 model = (f"{meta.get('name') or 'model'}/{path.parent.name}", path.parent / "artifacts")
                 by_run.setdefault(str(meta.get("source_run_id")), []).append(model)

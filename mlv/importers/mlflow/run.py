@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers.csv_files import value_of
 from mlv.importers.endings import end_of
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.values import moment, moment_ms, rows_of_moment
 
 NAME = "mlflow"
@@ -27,7 +27,7 @@ _LONGEST_TAG = 200
 _ARTIFACTS = "artifacts"
 
 
-class Point(NamedTuple):
+class MetricPoint(NamedTuple):
     """A value of a metric."""
 
     time_ms: int
@@ -52,7 +52,7 @@ class MlflowRun:
     artifacts: Path | None
     """Folder of its artifacts, where it is on this machine."""
     artifact_uri: str
-    points: Callable[[Reading], Iterator[Point]]
+    points: Callable[[SourceReading], Iterator[MetricPoint]]
     """Yields the points by time, step and name."""
     inputs: list[Mapping[str, Any]] = field(default_factory=list)
     """Data sets that it used."""
@@ -68,7 +68,7 @@ class MlflowRun:
         """Return the unit of it."""
         return Unit(NAME, path, size_bytes, self._open, key=self.id, parent=self.parent)
 
-    def _open(self, reading: Reading) -> Opened:
+    def _open(self, reading: SourceReading) -> Opened:
         params = self._params(reading)
         source, commit = self.tags.get("mlflow.source.name"), self.tags.get(_COMMIT)
         captured: dict[str, Any] = {}
@@ -90,12 +90,12 @@ class MlflowRun:
         )
         return Opened(experiment, lambda created: self._items(params, created, reading), may_gain_params=True)
 
-    def _params(self, reading: Reading) -> dict[str, Any]:
+    def _params(self, reading: SourceReading) -> dict[str, Any]:
         if not reading.options.parse_params:
             return dict(self.params)
         return {name: value_of(text) for name, text in self.params.items()}
 
-    def _items(self, params: Mapping[str, Any], created: datetime, reading: Reading) -> Iterator[Item]:
+    def _items(self, params: Mapping[str, Any], created: datetime, reading: SourceReading) -> Iterator[Item]:
         is_over, latest, count = self.status in STATUSES, created, 0
         yield RunBegins(_RUN, created)
         for (time_ms, step), points in groupby(self._settled(is_over, reading), key=lambda point: point[:2]):
@@ -115,8 +115,8 @@ class MlflowRun:
             length=length,
         )
 
-    def _settled(self, is_over: bool, reading: Reading) -> Iterator[Point]:
-        waiting: list[Point] = []
+    def _settled(self, is_over: bool, reading: SourceReading) -> Iterator[MetricPoint]:
+        waiting: list[MetricPoint] = []
         for point in self.points(reading):
             if is_over or not reading.options.follows:
                 yield point
@@ -125,7 +125,7 @@ class MlflowRun:
             while waiting[0].time_ms < point.time_ms - _UNSETTLED_MS:
                 yield waiting.pop(0)
 
-    def _last(self, run: str, params: Mapping[str, Any], time: datetime, reading: Reading) -> Iterator[SourceEvent]:
+    def _last(self, run: str, params: Mapping[str, Any], time: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         """Yield what has no time of its own."""
         recorded = reading.recorded_params
         added = {key: value for key, value in params.items() if recorded is not None and key not in recorded}
@@ -145,7 +145,7 @@ class MlflowRun:
         if self.is_deleted:
             yield SourceEvent(run, time, "archived", {"archived": True})
 
-    def _files(self, run: str, time: datetime, reading: Reading) -> Iterator[SourceEvent]:
+    def _files(self, run: str, time: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         local = _local(self.artifact_uri) if self.artifact_uri else None
         if self.artifacts is None and self.artifact_uri and local is None:
             # There may be none: a store elsewhere does not tell.

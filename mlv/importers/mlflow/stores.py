@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlv.importers.listing import Listing
+from mlv.importers.listing import SourceListing
 from mlv.importers.mlflow import database, file_store
 from mlv.importers.reading import Unit
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the runs of both."""
     yield from file_store.units(listing)
     yield from database.units(listing)

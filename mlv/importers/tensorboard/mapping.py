@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from mlv.errors import FileUnusable
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile, SourcePoints
 from mlv.importers import protobuf, values
-from mlv.importers.listing import Listing, size_of
+from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.protobuf import UNDECODABLE
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.tensorboard import records as r
 from mlv.importers.values import moment
 from mlv.optional import package
@@ -37,7 +37,7 @@ _TEXT_END = "/text_summary"
 _MLV = b"mlv "
 
 
-class _File(NamedTuple):
+class _EventFile(NamedTuple):
     path: Path
     part: str
     """Name of its folder in the one of the experiment; empty in that itself."""
@@ -46,7 +46,7 @@ class _File(NamedTuple):
     """Time of its first record."""
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the folders with event files."""
     folders: dict[Path, list[Path]] = {}
     times: dict[Path, float] = {}
@@ -62,7 +62,7 @@ def units(listing: Listing) -> Iterator[Unit]:
     for folder in sorted(folder for folder, whole in wholes.items() if whole == folder):
         inner = [part for part in sorted(wholes) if wholes[part] == folder]
         files = [
-            _File(path, part, f"{part}/{path.name}" if part else path.name, times[path])
+            _EventFile(path, part, f"{part}/{path.name}" if part else path.name, times[path])
             for part, paths in ((_part(path, folder), folders[path]) for path in inner)
             for path in paths
             if path in times
@@ -119,7 +119,7 @@ def _begun(path: Path) -> float | None:
     return None
 
 
-def _projected(folder: Path, listing: Listing) -> list[Path]:
+def _projected(folder: Path, listing: SourceListing) -> list[Path]:
     """Return the paths of the files that an embedding projector shows, as its settings name them."""
     config = folder / _PROJECTOR
     if _PROJECTOR not in listing.folders.get(folder, []):
@@ -131,9 +131,9 @@ def _projected(folder: Path, listing: Listing) -> list[Path]:
 
 
 def _opener(
-    files: Sequence[_File], place: tuple[tuple[str, ...], str], projected: Sequence[Path]
-) -> Callable[[Reading], Opened]:
-    def opened(reading: Reading) -> Opened:
+    files: Sequence[_EventFile], place: tuple[tuple[str, ...], str], projected: Sequence[Path]
+) -> Callable[[SourceReading], Opened]:
+    def opened(reading: SourceReading) -> Opened:
         first = files[0]
         _refuse_own(first.path)
         folders, name = place
@@ -165,7 +165,7 @@ def _refuse_own(path: Path) -> None:
         return
 
 
-def _items(files: Sequence[_File], projected: Sequence[Path], created: datetime, reading: Reading) -> Iterator[Item]:
+def _items(files: Sequence[_EventFile], projected: Sequence[Path], created: datetime, reading: SourceReading) -> Iterator[Item]:
     """Yield the items: all runs begin before the first event, since files that are written side by side grow in any order."""
     main = next((file.name for file in files if not file.part), None)
     for file in files:
@@ -196,7 +196,9 @@ def _items(files: Sequence[_File], projected: Sequence[Path], created: datetime,
 class _FileReader:
     """The items of one file."""
 
-    def __init__(self, file: _File, before: Sequence[str], params: dict[str, Any], begun: datetime, reading: Reading) -> None:
+    def __init__(
+        self, file: _EventFile, before: Sequence[str], params: dict[str, Any], begun: datetime, reading: SourceReading
+    ) -> None:
         self._file, self._before, self._params, self._reading = file, before, params, reading
         self._time = self.latest = begun
         self.status = "ended"
@@ -238,7 +240,7 @@ class _FileReader:
     def _item(self, type_: str, data: Any, name: str = "", step: Any = None) -> SourceEvent:
         return SourceEvent(self._file.name, self._time, type_, data, name, step)
 
-    def _event(self, event: r.Event) -> Iterator[Item]:
+    def _event(self, event: r.EventRecord) -> Iterator[Item]:
         self._at(event.time)
         step, content = event.step, event.fields
         for summary in content.get(r.SUMMARY, []):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mlv.importers import protobuf
 from mlv.importers.protobuf import BadMessage, fields
-from mlv.importers.reading import Reading
+from mlv.importers.reading import SourceReading
 from mlv.optional import package
 from mlv.projections.tfrecords import RecordGroup, unframed
 
@@ -48,7 +48,7 @@ class Points(NamedTuple):
     values: list[float]
 
 
-def records(path: Path, reading: Reading) -> Iterator[Points | bytes]:
+def records(path: Path, reading: SourceReading) -> Iterator[Points | bytes]:
     """Yield the records of a file whose checksums are right, in their order: those of one plain scalar many at a time."""
     package("numpy", "tensorboard")
     scalars = _Scalars()
@@ -178,7 +178,7 @@ def _tag_of(rest: bytes) -> str | None:
     return protobuf.text(tag) if is_one and isinstance(tag, bytes) else None
 
 
-class Event(NamedTuple):
+class EventRecord(NamedTuple):
     """A record: its content by field."""
 
     time: float
@@ -186,7 +186,7 @@ class Event(NamedTuple):
     fields: dict[int, list[Any]]
 
 
-def event_of(payload: bytes) -> Event:
+def event_of(payload: bytes) -> EventRecord:
     """Return a record.
 
     Raises:
@@ -197,7 +197,7 @@ def event_of(payload: bytes) -> Event:
     step = values.get(STEP, [0])[-1]
     if not isinstance(step, int):
         raise BadMessage("a step is no number")
-    return Event(time, protobuf.signed(step), values)
+    return EventRecord(time, protobuf.signed(step), values)
 
 
 class Value(NamedTuple):

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import BinaryIO
 from zlib import crc32
 
-from mlv.importers.reading import Reading
+from mlv.importers.reading import SourceReading
 
 MAGIC = b":W&B"
 _HEADER = MAGIC + b"\xe1\xbe"
@@ -23,7 +23,7 @@ _TYPES = [crc32(bytes([kind])) for kind in range(256)]
 """Checksums that begin with each type."""
 
 
-def records(file: BinaryIO, reading: Reading) -> Iterator[bytes]:
+def records(file: BinaryIO, reading: SourceReading) -> Iterator[bytes]:
     """Yield the records of a file from its beginning; behind damage, those of the next block."""
     pieces: list[bytes] = []
     is_first = True
@@ -61,7 +61,7 @@ def records(file: BinaryIO, reading: Reading) -> Iterator[bytes]:
         reading.note("the file ends within a record: it is still being written, or was cut off")
 
 
-def _behind_header(block: bytes, reading: Reading) -> int:
+def _behind_header(block: bytes, reading: SourceReading) -> int:
     if not block.startswith(_HEADER):
         reading.leave("damaged headers of a file")
     elif len(block) > len(_HEADER) and block[len(_HEADER)] != _VERSION:

@@ -20,9 +20,9 @@ from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile, SourceRows
 from mlv.importers import protobuf
 from mlv.importers.endings import end_of
-from mlv.importers.listing import Listing, size_of
+from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.protobuf import UNDECODABLE
-from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.values import moment
 from mlv.importers.wandb import records as r
 from mlv.importers.wandb.log import records
@@ -51,7 +51,7 @@ _SUMMARIES = ((1, "min"), (2, "max"), (3, "mean"), (4, "best"), (6, "none"), (5,
 _LEVELS = {"WARN": "warning", "ERROR": "error"}
 
 
-def units(listing: Listing) -> Iterator[Unit]:
+def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the runs below a folder: folders of one ID are runs of one experiment, which was resumed."""
     by_identity: dict[bytes, list[tuple[Path, _Facts]]] = {}
     for path in list(listing.files()):
@@ -65,8 +65,8 @@ def units(listing: Listing) -> Iterator[Unit]:
         yield Unit(NAME, runs[0][0], size_of(path for path, _ in runs), _opener(runs))
 
 
-def _opener(runs: list[tuple[Path, _Facts]]) -> Callable[[Reading], Opened]:
-    def opened(reading: Reading) -> Opened:
+def _opener(runs: list[tuple[Path, _Facts]]) -> Callable[[SourceReading], Opened]:
+    def opened(reading: SourceReading) -> Opened:
         path, facts = runs[0]
         if not facts.is_begun:
             raise FileUnusable(
@@ -77,7 +77,7 @@ def _opener(runs: list[tuple[Path, _Facts]]) -> Callable[[Reading], Opened]:
     return opened
 
 
-def _items(runs: list[tuple[Path, _Facts]], created: datetime, reading: Reading) -> Iterator[Item]:
+def _items(runs: list[tuple[Path, _Facts]], created: datetime, reading: SourceReading) -> Iterator[Item]:
     params: dict[str, Any] = dict(runs[0][1].params)
     names: set[str] = set()
     for number, (path, facts) in enumerate(runs):
@@ -109,7 +109,7 @@ class _Facts:
     @classmethod
     def of(cls, path: Path) -> _Facts:
         """Read them; of a damaged file as much as there is."""
-        facts, reading = cls(path), Reading()
+        facts, reading = cls(path), SourceReading()
         with open(path, "rb") as file:
             for number, message in enumerate(records(file, reading)):
                 if number >= _FIRST_RECORDS:
@@ -186,7 +186,7 @@ class _RunReader:
     """The items of one file."""
 
     def __init__(
-        self, name: str, path: Path, facts: _Facts, params: dict[str, Any], created: datetime, reading: Reading
+        self, name: str, path: Path, facts: _Facts, params: dict[str, Any], created: datetime, reading: SourceReading
     ) -> None:
         self._name, self._path, self._facts, self._params, self._reading = name, path, facts, params, reading
         self._time = self._latest = moment(facts.started) or created

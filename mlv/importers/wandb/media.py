@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mlv.experiment.importing.source import SourceFile
 from mlv.importers import values
-from mlv.importers.reading import Reading
+from mlv.importers.reading import SourceReading
 
 _MOST_TABLE_BYTES = 256 << 20
 _MOST_IMAGES = 10_000
@@ -26,7 +26,7 @@ class Medium(NamedTuple):
 class MediaFiles:
     """The files of a run, and which of them events referred to."""
 
-    def __init__(self, folder: Path, reading: Reading) -> None:
+    def __init__(self, folder: Path, reading: SourceReading) -> None:
         self.folder = folder
         self.used: set[str] = set()
         """Paths below the folder."""

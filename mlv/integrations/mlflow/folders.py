@@ -53,7 +53,7 @@ def milliseconds(time: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Identity:
+class FolderIdentity:
     """The identity of an experiment of mlv, read from its `meta.json`."""
 
     path: Path
@@ -98,14 +98,14 @@ class Identity:
         return next((path.with_name(name) for name in names if not os.path.lexists(path.with_name(name))), path)
 
 
-def identity_of(path: Path) -> Identity | None:
+def identity_of(path: Path) -> FolderIdentity | None:
     """Return the identity of the experiment in a folder; None where there is none that can be read."""
     meta = path / _META
     try:
         if not stat.S_ISREG(meta.lstat().st_mode):  # a pipe may never end, and a link leads anywhere
             return None
         content = meta.read_bytes()
-        return Identity(path, hashlib.sha256(content).hexdigest(), json.loads(content).get("kind"))
+        return FolderIdentity(path, hashlib.sha256(content).hexdigest(), json.loads(content).get("kind"))
     except (OSError, ValueError, AttributeError):
         return None
 
@@ -220,7 +220,7 @@ class Folders:
             state = " in deleted state. You can restore it, or choose another name" if group.is_deleted else ""
             raise taken(f"Experiment(name={name}) already exists{state}.")
 
-    def group_id(self, identity: Identity) -> str:
+    def group_id(self, identity: FolderIdentity) -> str:
         """Return the ID of the experiment of MLflow in which a run or a model lies."""
         if self.root not in identity.path.parents:
             return DEFAULT_ID  # it is the root, or nothing is stored
@@ -242,7 +242,7 @@ class Folders:
 
     # Runs and models.
 
-    def inside(self, group: Group, *, is_deleted: bool = False) -> Iterator[Identity]:
+    def inside(self, group: Group, *, is_deleted: bool = False) -> Iterator[FolderIdentity]:
         """Yield the runs and models of an experiment of MLflow: those that are there, or those in the trash."""
         if is_deleted:
             tops: Iterable[Path] = [group.folder / _TRASH]
@@ -256,7 +256,7 @@ class Folders:
                 if identity is not None:
                     yield identity
 
-    def identity(self, id: str) -> Identity:
+    def identity(self, id: str) -> FolderIdentity:
         """Return the run of an ID, or the model of an ID that begins with `m-`.
 
         Raises:
@@ -273,19 +273,19 @@ class Folders:
                         return identity
         raise missing(f"{'Logged model' if id.startswith('m-') else 'Run'} '{id}' not found in {self.root}")
 
-    def note(self, exp: mlv.Exp) -> Identity:
+    def note(self, exp: mlv.Exp) -> FolderIdentity:
         """Take note of the path of an experiment, which may lie elsewhere where nothing is stored."""
-        identity = Identity(exp.path, exp.id, exp.kind)
+        identity = FolderIdentity(exp.path, exp.id, exp.kind)
         self._paths[identity.own_id] = identity.path
         return identity
 
-    def outermost(self, identities: Iterable[Identity]) -> list[Identity]:
+    def outermost(self, identities: Iterable[FolderIdentity]) -> list[FolderIdentity]:
         """Return those that lie in no other of them."""
         paths = {identity.path: identity for identity in identities}
         return [identity for path, identity in paths.items() if not any(around in paths for around in path.parents)]
 
 
-def _is_in(identity: Identity, root: Path) -> bool:
+def _is_in(identity: FolderIdentity, root: Path) -> bool:
     """Return whether it was deleted from the root itself."""
     trash = _trash_of(identity.path)
     return trash is not None and trash.parent.parent == root

@@ -10,7 +10,7 @@ import mlv
 from mlv.errors import ParamsConflict
 from mlv.integrations.mlflow import sessions
 from mlv.integrations.mlflow.errors import refused, translated
-from mlv.integrations.mlflow.folders import Folders, Group, Identity, folder_name
+from mlv.integrations.mlflow.folders import FolderIdentity, Folders, Group, folder_name
 from mlv.integrations.mlflow.records import parsed
 
 
@@ -56,12 +56,12 @@ def add_params(exp: mlv.Exp, params: Iterable[Any]) -> None:
         raise refused(text) from error
 
 
-def remove(identity: Identity) -> None:
+def remove(identity: FolderIdentity) -> None:
     """Move an experiment into the trash, as `mlv rm` does; runs in it that go on in this process end."""
     sessions.end_below(identity.path, "interrupted")
     mlv.Exp.open(identity.path).remove()
 
 
-def bring_back(identity: Identity) -> None:
+def bring_back(identity: FolderIdentity) -> None:
     """Move an experiment back from the trash."""
     mlv.Exp.open(identity.path).move(identity.path_back)

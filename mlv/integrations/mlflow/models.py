@@ -17,9 +17,9 @@ from mlflow.utils.search_utils import SearchLoggedModelsUtils
 from mlv.integrations.mlflow import sessions
 from mlv.integrations.mlflow.artifacts import FILES, uri_of
 from mlv.integrations.mlflow.errors import missing
-from mlv.integrations.mlflow.folders import MODEL, Folders, Group, Identity, milliseconds
+from mlv.integrations.mlflow.folders import MODEL, FolderIdentity, Folders, Group, milliseconds
 from mlv.integrations.mlflow.making import add_params, made, remove, translating
-from mlv.integrations.mlflow.records import EVENT, Record, add_tags
+from mlv.integrations.mlflow.records import EVENT, MlflowRecord, add_tags
 
 _STATUSES = {"running": "PENDING", "ok": "READY", "ended": "READY"}
 """Statuses of MLflow; whatever else stopped the making of a model, it has failed."""
@@ -34,7 +34,7 @@ class Models:
 
         def _active_group(self, experiment_id: Any) -> Group: ...
 
-        def _inside(self, experiment_ids: Sequence[str], stages: Sequence[str]) -> Iterator[Identity]: ...
+        def _inside(self, experiment_ids: Sequence[str], stages: Sequence[str]) -> Iterator[FolderIdentity]: ...
 
     @translating
     def create_logged_model(
@@ -79,7 +79,7 @@ class Models:
     def delete_logged_model_tag(self, model_id: str, key: str) -> None:
         """Take away a tag of a model."""
         identity = self._folders.identity(model_id)
-        if key not in Record.of(sessions.reading(identity)).tags:
+        if key not in MlflowRecord.of(sessions.reading(identity)).tags:
             raise missing(f"No tag with key {key!r} found for model with ID {model_id!r}")
         with sessions.writing(identity) as exp:
             add_tags(exp, {key: None})
@@ -115,8 +115,8 @@ class Models:
         )
         return PagedList(*SearchLoggedModelsUtils.paginate(ordered, page_token, max_results or _MOST))
 
-    def _model(self, identity: Identity) -> Any:
-        record = Record.of(sessions.reading(identity))
+    def _model(self, identity: FolderIdentity) -> Any:
+        record = MlflowRecord.of(sessions.reading(identity))
         exp, fields = record.exp, record.fields
         created = milliseconds(exp.runs[0].started) if exp.runs and exp.runs[0].started else 0
         source = fields.get("source_run_id")
@@ -137,6 +137,6 @@ class Models:
         )
 
 
-def _set_tags(identity: Identity, tags: Any) -> None:
+def _set_tags(identity: FolderIdentity, tags: Any) -> None:
     with sessions.writing(identity) as exp:
         add_tags(exp, {tag.key: str(tag.value) for tag in tags})

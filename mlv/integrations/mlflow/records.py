@@ -85,7 +85,7 @@ def add_tags(exp: mlv.Exp, tags: Mapping[str, str | None]) -> None:
 
 
 @dataclass
-class Record:
+class MlflowRecord:
     """What MLflow asks of an experiment."""
 
     exp: mlv.Exp
@@ -100,7 +100,7 @@ class Record:
     """Other fields of MLflow's events; of those that are lists all that were logged."""
 
     @classmethod
-    def of(cls, exp: mlv.Exp) -> Record:
+    def of(cls, exp: mlv.Exp) -> MlflowRecord:
         """Read an experiment."""
         record = cls(exp)
         for event in exp.events(["metrics", "event", "rewound"]):

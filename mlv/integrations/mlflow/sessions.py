@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlv
-from mlv.integrations.mlflow.folders import Identity
+from mlv.integrations.mlflow.folders import FolderIdentity
 
 _exps: dict[str, mlv.Exp] = {}
 _lock = threading.RLock()
@@ -34,13 +34,13 @@ def opened(id: str) -> mlv.Exp | None:
     return _exps.get(id)
 
 
-def reading(identity: Identity) -> mlv.Exp:
+def reading(identity: FolderIdentity) -> mlv.Exp:
     """Return an experiment to read."""
     return _exps.get(identity.id) or mlv.Exp.open(identity.path)
 
 
 @contextmanager
-def writing(identity: Identity) -> Iterator[mlv.Exp]:
+def writing(identity: FolderIdentity) -> Iterator[mlv.Exp]:
     """Yield an experiment to write into. Where its last run has ended, another one begins, and ends with the same status.
 
     So does MLflow: what is logged after the end of a run does not begin it again.
@@ -60,7 +60,7 @@ def writing(identity: Identity) -> Iterator[mlv.Exp]:
     yield exp
 
 
-def begin(identity: Identity) -> mlv.Exp:
+def begin(identity: FolderIdentity) -> mlv.Exp:
     """Open an experiment for another run, which goes on until `end`, or until the process ends."""
     with _lock:
         return _exps.get(identity.id) or keep(mlv.Exp.open(identity.path, ranks="all"))

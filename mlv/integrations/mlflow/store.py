@@ -37,10 +37,10 @@ import mlv
 from mlv.integrations.mlflow import sessions
 from mlv.integrations.mlflow.artifacts import FILES, uri_of
 from mlv.integrations.mlflow.errors import absent, missing, refused, translated
-from mlv.integrations.mlflow.folders import DEFAULT_ID, Folders, Group, Identity, milliseconds, root_of
+from mlv.integrations.mlflow.folders import DEFAULT_ID, FolderIdentity, Folders, Group, milliseconds, root_of
 from mlv.integrations.mlflow.making import add_params, bring_back, made, remove, translating
 from mlv.integrations.mlflow.models import Models
-from mlv.integrations.mlflow.records import EVENT, Record, add_metrics, add_tags
+from mlv.integrations.mlflow.records import EVENT, MlflowRecord, add_metrics, add_tags
 
 _NESTED = "run"
 """The kind of nested runs."""
@@ -234,26 +234,26 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
         ordered = SearchUtils.sort(SearchUtils.filter(runs, filter_string), order_by)
         return SearchUtils.paginate(ordered, page_token, max_results)
 
-    def _inside(self, experiment_ids: Sequence[str], stages: Sequence[str]) -> Iterator[Identity]:
+    def _inside(self, experiment_ids: Sequence[str], stages: Sequence[str]) -> Iterator[FolderIdentity]:
         for group in self._folders.groups():
             if group.id in map(str, experiment_ids):
                 for stage in stages:
                     yield from self._folders.inside(group, is_deleted=stage == LifecycleStage.DELETED)
 
-    def _active(self, run_id: str) -> Identity:
+    def _active(self, run_id: str) -> FolderIdentity:
         identity = self._folders.identity(run_id)
         if identity.is_deleted:
             raise refused(f"The run {run_id} must be in the 'active' lifecycle_stage: restore it first")
         return identity
 
-    def _run(self, identity: Identity) -> Any:
-        record = Record.of(sessions.reading(identity))
+    def _run(self, identity: FolderIdentity) -> Any:
+        record = MlflowRecord.of(sessions.reading(identity))
         tags = record.tags
         inputs, outputs = _inputs(record.fields), _outputs(record.fields)
         data = RunData(record.metrics, record.params, [RunTag(key, value) for key, value in tags.items()])
         return Run(self._info(identity, record, tags), data, inputs, outputs)
 
-    def _info(self, identity: Identity, record: Record, tags: Mapping[str, str]) -> Any:
+    def _info(self, identity: FolderIdentity, record: MlflowRecord, tags: Mapping[str, str]) -> Any:
         exp = record.exp
         status, runs = _RUN_STATUSES.get(record.status, "KILLED"), exp.runs
         ended = runs[-1].ended if runs else None
@@ -314,7 +314,7 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
         once = list({(metric.key, metric.step, metric.timestamp, str(metric.value)): metric for metric in metrics}.values())
         if all(metric.timestamp > self._read_at.get((exp.id, metric.key), 0) for metric in once):
             return once
-        points = Record.of(exp).points
+        points = MlflowRecord.of(exp).points
         logged = {(point.key, point.step, point.timestamp) for key in points for point in points[key]}
         return [metric for metric in once if (metric.key, metric.step, metric.timestamp) not in logged]
 
@@ -322,7 +322,7 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
     def delete_tag(self, run_id: str, key: str) -> None:
         """Take away a tag of a run."""
         with self._writing(run_id) as exp:
-            if key not in Record.of(exp).tags:
+            if key not in MlflowRecord.of(exp).tags:
                 raise missing(f"No tag with name: {key} in run with id {run_id}")
             add_tags(exp, {key: None})
 
@@ -331,7 +331,7 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
         """Return all values of a metric, in the order in which they were logged."""
         identity = self._folders.identity(run_id)
         self._read_at[run_id, metric_key] = int(time() * 1000)
-        points = Record.of(sessions.reading(identity)).points.get(metric_key, [])
+        points = MlflowRecord.of(sessions.reading(identity)).points.get(metric_key, [])
         if max_results is None:
             return PagedList(points[SearchUtils.parse_start_offset_from_page_token(page_token) :], None)
         return PagedList(*SearchUtils.paginate(points, page_token, max_results))
