@@ -1,0 +1,56 @@
+"""The upkeep of a lake's tables, by its builders alone: few large files, and no files that nobody reads any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from mlv.lake.columns import MONTH, TABLES
+from mlv.lake.tables import Tables
+from mlv.optional import package
+
+MOST_FILES = 64
+"""Most files of a month; then they are written as a few."""
+ENDED_FILES = 4
+"""Most files of a month that has ended: it gets few new rows, and is sorted as a whole."""
+RETENTION_H = 7 * 24
+"""Hours for which files stay that a table no longer names: a reader may have opened it before."""
+_FILE_BYTES = 128 << 20
+
+
+def maintain(tables: Tables, now: datetime) -> None:
+    """Write months of many files as few, and remove files that no table has named for a week.
+
+    Another builder may commit meanwhile; then the table stays as it is until the next time.
+    """
+    refused = package("deltalake.exceptions", "lake").CommitFailedError
+    for name in TABLES:
+        with suppress(refused):
+            table = tables.opened(name)
+            is_changed = any([_compact(tables, name, table, month, count, now) for month, count in _counts(table).items()])
+            if is_changed:
+                # Never `full`: that removes the files which another builder is about to commit.
+                tables.opened(name).vacuum(retention_hours=RETENTION_H, dry_run=False)
+
+
+def _counts(table: Any) -> Counter[str]:
+    """Return the number of files of each month."""
+    pa = package("pyarrow", "lake")
+    actions = pa.table(table.get_add_actions(flatten=True))
+    return Counter(actions[f"partition.{MONTH}"].to_pylist())
+
+
+def _compact(tables: Tables, name: str, table: Any, month: str, count: int, now: datetime) -> bool:
+    has_ended = month < f"{now:%Y-%m}"
+    if count <= (ENDED_FILES if has_ended else MOST_FILES):
+        return False
+    table = tables.opened(name)
+    filters = [(MONTH, "=", month)]
+    options = {"partition_filters": filters, "target_size": _FILE_BYTES, "writer_properties": tables.writing}
+    if has_ended and name == "metrics":
+        table.optimize.z_order(["name", "exp", "step"], **options)
+    else:
+        table.optimize.compact(**options)
+    return True
