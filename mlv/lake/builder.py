@@ -14,7 +14,7 @@ import orjson
 
 from mlv.bucket.store import Creation, ObjectStore, open_store
 from mlv.encoding import parse_time, utc_text
-from mlv.errors import InvalidArgument, LakeMissing
+from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
 from mlv.executors import On, executor_of, run_tasks
 from mlv.lake import plans, upkeep
 from mlv.lake.columns import APPENDED, KEYED, TABLES, schemas
@@ -140,6 +140,18 @@ def remove(url: str) -> None:
     store.delete(RECORD)
 
 
+def _refuse_tables(store: ObjectStore) -> None:
+    """Refuse a root that has tables and no record.
+
+    Raises:
+        LakeDamaged: There is a table.
+    """
+    for name in TABLES:
+        if next(store.objects(f"{name}/_delta_log"), None) is not None and store.head(RECORD) is None:
+            text = f"{store.url}/{name} is a Delta table that this lake has not made: give an empty folder for the lake"
+            raise LakeDamaged(text, url=store.url)
+
+
 class Builder:
     """One process that builds a lake."""
 
@@ -148,6 +160,8 @@ class Builder:
         package("pyarrow", "lake")
         self._source, self._url = source, url
         self._store: ObjectStore = open_store(url)
+        if self._store.head(RECORD) is None:
+            _refuse_tables(self._store)
         self._record: Record = make_record(self._store)
         self._tables = Tables(url, self._record.id)
         self._positions = Positions()
@@ -221,7 +235,7 @@ class Builder:
         files = [each for result in results for each in result.files.get(name, ())]
         rows = self._rows(name, results)
         exps = {entry.exp: entry.month for entry in plan.entries}
-        count = sum(each.rows for each in files) + rows.num_rows
+        count = sum(each.rows for each in files) + int(rows.num_rows)
         if plan.replaced:
             self._tables.commit(
                 name, plan.number,
@@ -229,9 +243,7 @@ class Builder:
             )  # fmt: skip
         elif name in APPENDED and files:
             when_ms = int(parse_time(plan.created).timestamp() * 1000)
-            self._tables.commit(
-                name, plan.number, lambda table, properties: self._append(table, properties, files, when_ms)
-            )
+            self._tables.commit(name, plan.number, lambda table, properties: self._append(table, properties, files, when_ms))
         elif name in KEYED and rows.num_rows:
             if any(exp in self._positions.experiments for exp in exps):
                 self._tables.commit(

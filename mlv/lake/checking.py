@@ -1,4 +1,4 @@
-"""The check of a lake against the logs: the rows of each table are counted and hashed, as other readers of the log make them."""
+"""The check of a lake: its rows are counted and hashed, beside those that other readers make of the logs."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ class Checked:
         return dict(vars(self))
 
 
-def check(
-    url: str | os.PathLike[str], src: str | os.PathLike[str] | None = None, *, everything: bool = False
-) -> Checked:
+def check(url: str | os.PathLike[str], src: str | os.PathLike[str] | None = None, *, everything: bool = False) -> Checked:
     """Compare the rows of experiments, of a sample or of all, with what the logs say up to where they were taken.
 
     Args:
@@ -75,7 +73,7 @@ def check(
     source = source_of(src if src is not None else root or positions.source)
     checked = Checked(rows=dict.fromkeys(_COMPARED, 0))
     exps = sorted(positions.experiments)
-    chosen = exps if everything or len(exps) <= SAMPLE else sorted(random.sample(exps, SAMPLE))  # noqa: S311 - no secret
+    chosen = exps if everything or len(exps) <= SAMPLE else sorted(random.sample(exps, SAMPLE))
     for start in range(0, len(chosen), SAMPLE):
         _check_some(lake, source, positions, chosen[start : start + SAMPLE], checked)
     checked.differences += [f"{exp}: it stands {count} times in experiments" for exp, count in _doubled(lake)]
@@ -181,5 +179,3 @@ def _doubled(lake: Lake) -> list[tuple[str, int]]:
     pc = package("pyarrow.compute")
     counts = pc.value_counts(lake.arrow("experiments", ["id"])["id"])
     return [(each["values"], each["counts"]) for each in counts.to_pylist() if each["counts"] > 1]
-
-

@@ -1,7 +1,7 @@
 """The columns of the tables of a lake.
 
-They are those of `mlv export`, without the name of the experiment, which may be renamed, and with `month`, in which it was made:
-the partition.
+They are those of `mlv export`, without the name of the experiment, which may be renamed, and with the partition `month`, in
+which it was made.
 """
 
 from __future__ import annotations

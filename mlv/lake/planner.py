@@ -222,9 +222,7 @@ class Planner:
             lines = {run: at.lines.get(run, 0) + new.lines.get(run, 0) for run in {**at.lines, **new.lines}}
             position.folders[path][key] = replace(at, lines=lines)
 
-    def _with_summary(
-        self, exp: str, entries: list[Entry], position: ExpPosition, folders: Sequence[Folder]
-    ) -> list[Entry]:
+    def _with_summary(self, exp: str, entries: list[Entry], position: ExpPosition, folders: Sequence[Folder]) -> list[Entry]:
         """Return entries of which one, that of the longest copy, makes the rows of the experiment as a whole."""
         listed = {folder.path: folder.logs for folder in folders}
         sizes = {path: sum(each.end for each in logs.values()) for path, logs in position.folders.items()}

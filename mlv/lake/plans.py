@@ -82,7 +82,9 @@ class LogPosition:
 def log_position(data: Sequence[Any]) -> LogPosition:
     """Return the position that a list of `to_data` holds."""
     marks, tail, lines, stamp, is_sealed = data
-    return LogPosition(tuple((int(end), str(digest)) for end, digest in marks), str(tail), dict(lines), tuple(stamp), bool(is_sealed))
+    return LogPosition(
+        tuple((int(end), str(digest)) for end, digest in marks), str(tail), dict(lines), tuple(stamp), bool(is_sealed)
+    )
 
 
 LogKey = tuple[str, str]
@@ -178,8 +180,11 @@ def plan_of(text: bytes, number: int, previous: str, url: str) -> Plan:
         refuse_newer(data["format"], url)
         plan = Plan(
             int(data["number"]), str(data["previous"]), str(data["created"]), str(data["source"]),
-            tuple(tuple(_entry(entry) for entry in task) for task in data["tasks"]), dict(data["replaced"]), int(data["parser"]),
+            tuple(tuple(_entry(entry) for entry in task) for task in data["tasks"]), dict(data["replaced"]),
+            int(data["parser"]),
         )  # fmt: skip
+    except LakeTooNew:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LakeDamaged(f"{url}: plan {number} cannot be read ({error}): {ADVICE}", url=url) from None
     if plan.parser > PARSER:
@@ -209,7 +214,9 @@ def _entry(data: Mapping[str, Any]) -> Entry:
         for stream, copy, start, end, digest, *repeats in data["ranges"]
     )
     logs = {(str(stream), str(copy)): log_position(position) for stream, copy, *position in data["logs"]}
-    return Entry(str(data["exp"]), str(data["path"]), str(data["month"]), ranges, logs, bool(data["summarized"]), bool(data["settled"]))
+    return Entry(
+        str(data["exp"]), str(data["path"]), str(data["month"]), ranges, logs, bool(data["summarized"]), bool(data["settled"])
+    )
 
 
 # What all plans together have taken.
@@ -290,7 +297,8 @@ class Positions:
             "format": FORMAT, "number": self.number, "sha256": self.sha256, "source": self.source,
             "experiments": [
                 [exp, each.month, each.is_settled, [
-                    [path, [[*key, *position.to_data()] for key, position in logs.items()]] for path, logs in each.folders.items()
+                    [path, [[*key, *position.to_data()] for key, position in logs.items()]]
+                    for path, logs in each.folders.items()
                 ]]
                 for exp, each in self.experiments.items()
             ],

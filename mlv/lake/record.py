@@ -11,7 +11,7 @@ import orjson
 
 from mlv.bucket.store import Creation, ObjectStore
 from mlv.encoding import utc_text
-from mlv.errors import LakeDamaged, LakeMissing, NoSuchObject
+from mlv.errors import LakeDamaged, LakeMissing, LakeTooNew, NoSuchObject
 from mlv.lake.plans import FORMAT, refuse_newer
 from mlv.store import layout
 
@@ -50,7 +50,9 @@ def read_record(store: ObjectStore) -> Record:
     try:
         return _record(store.get(KEY), store.url)
     except NoSuchObject:
-        raise LakeMissing(f"there is no lake at {store.url}: `mlv lake build SRC {store.url}` makes one", url=store.url) from None
+        raise LakeMissing(
+            f"there is no lake at {store.url}: `mlv lake build SRC {store.url}` makes one", url=store.url
+        ) from None
 
 
 def _record(text: bytes, url: str) -> Record:
@@ -58,9 +60,9 @@ def _record(text: bytes, url: str) -> Record:
         data = orjson.loads(text)
         refuse_newer(data["format"], url)
         return Record(str(data["id"]), str(data["created"]))
+    except LakeTooNew:
+        raise
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, OSError):
-            raise
         raise LakeDamaged(f"{url}: {KEY} cannot be read ({error}): it is no lake, or was edited", url=url) from None
 
 

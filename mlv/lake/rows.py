@@ -156,9 +156,9 @@ class MetricRows:
         order = np.argsort(names.astype(np.uint16) if len(self._codes["name"].ranks()) < 1 << 16 else names, kind="stable")
         step = np.where(arrays["no_step"], -np.inf, arrays["step"])[order]
         is_same = (names[order][1:] == names[order][:-1]) & (exps[order][1:] == exps[order][:-1])
-        if (exps[order][1:] < exps[order][:-1])[names[order][1:] == names[order][:-1]].any() or (
-            step[1:] < step[:-1]
-        )[is_same].any():
+        if (exps[order][1:] < exps[order][:-1])[names[order][1:] == names[order][:-1]].any() or (step[1:] < step[:-1])[
+            is_same
+        ].any():
             order = np.lexsort((np.where(arrays["no_step"], -np.inf, arrays["step"]), exps, names))
         return order
 
@@ -201,8 +201,11 @@ class LineRows:
         for name, rows in self._rows.items():
             schema = schemas()[name].remove(schemas()[name].get_field_index("month"))
             cells = list(zip(*rows, strict=True)) or [()] * len(schema)
-            yield name, pa.table(
-                [fitted(list(values), field.type) for values, field in zip(cells, schema, strict=True)], schema=schema
+            yield (
+                name,
+                pa.table(
+                    [fitted(list(values), field.type) for values, field in zip(cells, schema, strict=True)], schema=schema
+                ),
             )
 
 

@@ -26,7 +26,10 @@ class LogFile(NamedTuple):
 class Source(Protocol):
     """A root with experiments; it travels to workers, and each reads what it needs."""
 
-    root: str
+    @property
+    def root(self) -> str:
+        """The folder, or the URL."""
+        ...
 
     def paths(self) -> Iterator[str]:
         """Yield the path of each experiment from the root, parents first."""
@@ -60,17 +63,20 @@ class TreeSource:
     root: str
 
     def paths(self) -> Iterator[str]:
+        """Yield the path of each experiment."""
         root = Path(self.root)
         for folder in layout.walk(root):
             yield folder.relative_to(root).as_posix()
 
     def meta(self, path: str) -> bytes | None:
+        """Read a meta.json."""
         try:
             return opening.content(Path(self.root, path, layout.META))
         except OSError:
             return None
 
     def logs(self, path: str) -> dict[LogKey, LogFile]:
+        """List the logs of an experiment."""
         logs: dict[LogKey, LogFile] = {}
         try:
             with os.scandir(os.path.join(self.root, path)) as entries:
@@ -85,6 +91,7 @@ class TreeSource:
         return {key: logs[key] for key in sorted(logs, key=lambda key: (layout.followed_by(key[0]) is not None, key))}
 
     def blocks(self, path: str, key: LogKey, start: int, end: int) -> Iterator[bytes]:
+        """Read bytes of a log."""
         with opening.reading(Path(self.root, path, layout.stream_file(key[0])), buffering=0) as file:
             file.seek(start)
             while start < end and (block := file.read(min(BLOCK, end - start))):
@@ -92,4 +99,5 @@ class TreeSource:
                 start += len(block)
 
     def folder(self, path: str) -> AbstractContextManager[Path]:
+        """Give the folder."""
         return nullcontext(Path(self.root, path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import Huge
-from mlv.lake.columns import GIT, MACHINE, MONTH, schemas
+from mlv.lake.columns import GIT, MACHINE, schemas
 from mlv.optional import package
 from mlv.query.digest import Digest, read_digest
 from mlv.query.metrics.columns import points_of
@@ -96,5 +96,3 @@ def _fit(value: Any, type: Any) -> Any:
     """Return a text for a value of another type that stands where a text is expected."""
     is_text = package("pyarrow").types.is_string(type)
     return text_of(value) if is_text and value is not None else value
-
-

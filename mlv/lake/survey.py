@@ -72,9 +72,7 @@ def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool 
     return Survey(path, tuple(results))
 
 
-def _surveyed(
-    source: Source, path: str, log: Log, is_thorough: bool
-) -> tuple[LogPosition, tuple[NewRange, ...]] | None:
+def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[LogPosition, tuple[NewRange, ...]] | None:
     before, size = log.position, log.file.size
     if size < before.end:
         return None
@@ -116,9 +114,7 @@ def _first_to_join(marks: Sequence[Mark], size: int) -> int:
     return first
 
 
-def _begins_with(
-    source: Source, path: str, key: LogKey, marks: Sequence[Mark], first: int, joins: int, joined: Any
-) -> bool:
+def _begins_with(source: Source, path: str, key: LogKey, marks: Sequence[Mark], first: int, joins: int, joined: Any) -> bool:
     """Return whether stretches of a log are what they were; hash those from `joins` on together."""
     for index in range(first, len(marks)):
         digest = sha256()
@@ -139,9 +135,7 @@ def _tail(source: Source, path: str, key: LogKey, end: int) -> str:
     return digest.hexdigest()
 
 
-def _new_ranges(
-    source: Source, path: str, key: LogKey, start: int, size: int, joined: Any
-) -> Iterator[tuple[NewRange, bool]]:
+def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, joined: Any) -> Iterator[tuple[NewRange, bool]]:
     """Yield the ranges of whole lines from a position on, and whether each ends with a seal."""
     digest, lines, position = sha256(), Counter[str](), start
     last, remainder = b"", [b""]

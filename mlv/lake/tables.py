@@ -8,15 +8,14 @@ its version is read, and what is missing is written by that very handle. A test 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from mlv.bucket.store import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
-from mlv.lake.columns import KEYS, MONTH, TABLES, schemas
+from mlv.lake.columns import KEYS, MONTH, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
 
@@ -86,7 +85,8 @@ class Tables:
             raise LakeError(f"{self.uri(name)} cannot be opened: {_first_line(error)}", url=self.url) from error
         if table.metadata().description != self._description:
             raise LakeDamaged(
-                f"{self.uri(name)} is a Delta table that this lake has not made: give an empty folder for the lake", url=self.url
+                f"{self.uri(name)} is a Delta table that this lake has not made: give an empty folder for the lake",
+                url=self.url,
             )
         missing = [field.name for field in schemas()[name] if field.name not in {own.name for own in table.schema().fields}]
         if missing:
@@ -171,6 +171,7 @@ class Tables:
 
     @property
     def writing(self) -> Any:
+        """The form of Parquet files."""
         return self._delta.WriterProperties(compression="ZSTD", max_row_group_size=1 << 20)
 
 
@@ -197,6 +198,3 @@ def _translated(uri: str) -> Iterator[None]:
 
 def _first_line(error: object) -> str:
     return str(error).strip().partition("\n")[0][:500]
-
-
-

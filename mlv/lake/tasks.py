@@ -1,4 +1,4 @@
-"""One task of a plan: bytes of logs become Parquet files in the folders of the tables; any worker may do it, and do it again."""
+"""A task of a plan: bytes of logs become Parquet files in the folders of tables; any worker may do it, and do it again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
 from mlv.lake import summaries
-from mlv.lake.columns import APPENDED, KEYED, schemas
+from mlv.lake.columns import KEYED, schemas
 from mlv.lake.plans import Entry, Range
 from mlv.lake.rows import LineRows, MetricRows, rows_of
 from mlv.lake.sources import Source
@@ -145,10 +145,10 @@ def _put(task: Task, result: TaskResult, name: str, month: str, table: Any) -> N
 
 def _parquet(table: Any) -> bytes:
     """Return a table as a Parquet file."""
-    pa, buffer = package("pyarrow"), io.BytesIO()
-    coded = [field.name for field in table.schema if not pa.types.is_timestamp(field.type) and field.name not in _DELTA]
+    buffer = io.BytesIO()
+    coded = [field.name for field in table.schema if field.name not in (*_DELTA, "value")]
     package("pyarrow.parquet").write_table(
-        table, buffer, compression="zstd", row_group_size=GROUP_ROWS, use_dictionary=[name for name in coded if name != "value"],
+        table, buffer, compression="zstd", row_group_size=GROUP_ROWS, use_dictionary=coded,
         column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
         # As plain texts, whatever memory held: readers of Arrow would see codes in some files and texts in others.
         store_schema=False,
@@ -172,9 +172,7 @@ def _stats(table: Any) -> str:
                     "min": _moment(ends["min"] // 1000 * 1000), "max": _moment(-(-ends["max"] // 1000) * 1000)
                 }  # fmt: skip
             least[name], greatest[name], nulls[name] = ends["min"], ends["max"], column.null_count
-    return orjson.dumps(
-        {"numRecords": table.num_rows, "minValues": least, "maxValues": greatest, "nullCount": nulls}
-    ).decode()
+    return orjson.dumps({"numRecords": table.num_rows, "minValues": least, "maxValues": greatest, "nullCount": nulls}).decode()
 
 
 def _moment(microseconds: int) -> str:
@@ -195,5 +193,3 @@ def tables_from(contents: Sequence[bytes]) -> list[Any]:
     """Return the tables of streams of Arrow."""
     pa = package("pyarrow")
     return [pa.ipc.open_stream(content).read_all() for content in contents]
-
-

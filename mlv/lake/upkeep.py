@@ -29,8 +29,10 @@ def maintain(tables: Tables, now: datetime) -> None:
     for name in TABLES:
         with suppress(refused):
             table = tables.opened(name)
-            is_changed = any([_compact(tables, name, table, month, count, now) for month, count in _counts(table).items()])
-            if is_changed:
+            months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
+            for month in months:
+                _compact(tables, name, month, has_ended=_has_ended(month, now))
+            if months:
                 # Never `full`: that removes the files which another builder is about to commit.
                 tables.opened(name).vacuum(retention_hours=RETENTION_H, dry_run=False)
 
@@ -42,15 +44,18 @@ def _counts(table: Any) -> Counter[str]:
     return Counter(actions[f"partition.{MONTH}"].to_pylist())
 
 
-def _compact(tables: Tables, name: str, table: Any, month: str, count: int, now: datetime) -> bool:
-    has_ended = month < f"{now:%Y-%m}"
-    if count <= (ENDED_FILES if has_ended else MOST_FILES):
-        return False
+def _has_ended(month: str, now: datetime) -> bool:
+    return month < f"{now:%Y-%m}"
+
+
+def _is_crowded(month: str, count: int, now: datetime) -> bool:
+    return count > (ENDED_FILES if _has_ended(month, now) else MOST_FILES)
+
+
+def _compact(tables: Tables, name: str, month: str, *, has_ended: bool) -> None:
     table = tables.opened(name)
-    filters = [(MONTH, "=", month)]
-    options = {"partition_filters": filters, "target_size": _FILE_BYTES, "writer_properties": tables.writing}
+    options = {"partition_filters": [(MONTH, "=", month)], "target_size": _FILE_BYTES, "writer_properties": tables.writing}
     if has_ended and name == "metrics":
         table.optimize.z_order(["name", "exp", "step"], **options)
     else:
         table.optimize.compact(**options)
-    return True
