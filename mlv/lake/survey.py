@@ -81,7 +81,7 @@ def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[L
     joined = sha256()
     if is_same_file and not is_thorough:
         # What is replaced whole is another file then, and what was cut off and written on ends in other lines.
-        is_as_it_was = _tail(source, path, log.key, before.end) == before.tail
+        is_as_it_was = not before.end or _tail(source, path, log.key, before.end) == before.tail
         is_as_it_was = is_as_it_was and _begins_with(source, path, log.key, before.marks, joins, joins, joined)
     else:
         is_as_it_was = _begins_with(source, path, log.key, before.marks, 0, joins, joined)

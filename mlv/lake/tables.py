@@ -162,7 +162,10 @@ class Tables:
         """Commit rows in place of all rows of some experiments, in one step for every reader."""
         predicate = predicate_of(name, exps)
         if not rows.num_rows:
-            table.delete(predicate, writer_properties=self.writing, commit_properties=properties)
+            done = table.delete(predicate, writer_properties=self.writing, commit_properties=properties)
+            if not done["num_removed_files"]:
+                # It has committed nothing then: without the number of the plan, a builder that was held up might come later.
+                self.append_files(table, properties, [], 0)
             return
         self._delta.write_deltalake(
             table, rows, mode="overwrite", predicate=predicate, writer_properties=self.writing, commit_properties=properties,
