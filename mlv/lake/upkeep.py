@@ -20,7 +20,7 @@ RETENTION_H = 7 * 24
 _FILE_BYTES = 128 << 20
 
 
-def maintain(tables: Tables, now: datetime) -> None:
+def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> None:
     """Write months of many files as few, and remove files that no table has named for a week.
 
     Another builder may commit meanwhile; then the table stays as it is until the next time.
@@ -34,7 +34,8 @@ def maintain(tables: Tables, now: datetime) -> None:
                 _compact(tables, name, month, has_ended=_has_ended(month, now))
             if months:
                 # Never `full`: that removes the files which another builder is about to commit.
-                tables.opened(name).vacuum(retention_hours=RETENTION_H, dry_run=False)
+                keeps = retention_h >= RETENTION_H
+                tables.opened(name).vacuum(retention_h, dry_run=False, enforce_retention_duration=keeps)
 
 
 def _counts(table: Any) -> Counter[str]:
