@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 
 import orjson
 
-from mlv.bucket.store import Creation, ObjectStore
+from mlv.bucket.probe import keeps_conditions
+from mlv.bucket.store import ObjectStore
 from mlv.encoding import utc_text
 from mlv.errors import LakeDamaged, LakeMissing, LakeTooNew, NoSuchObject
 from mlv.lake.plans import FORMAT, refuse_newer
@@ -25,6 +26,8 @@ class Record:
 
     id: str
     created: str
+    keeps_conditions: bool
+    """Whether its store refuses to make an object that is there: else only one builder may be at work."""
 
 
 def make_record(store: ObjectStore) -> Record:
@@ -34,9 +37,12 @@ def make_record(store: ObjectStore) -> Record:
         LakeTooNew: A newer version of mlv made it.
         LakeDamaged: It is no record.
     """
-    text = orjson.dumps({"format": FORMAT, "id": os.urandom(8).hex(), "created": utc_text(datetime.now(timezone.utc))})
-    if store.head(KEY) is None and store.create(KEY, text + b"\n") is Creation.MADE:
-        return _record(text, store.url)
+    if store.head(KEY) is None:
+        text = orjson.dumps({
+            "format": FORMAT, "id": os.urandom(8).hex(), "created": utc_text(datetime.now(timezone.utc)),
+            "keeps_conditions": store.url.startswith("file:") or keeps_conditions(store),
+        })  # fmt: skip
+        store.create(KEY, text + b"\n")
     return read_record(store)
 
 
@@ -59,7 +65,7 @@ def _record(text: bytes, url: str) -> Record:
     try:
         data = orjson.loads(text)
         refuse_newer(data["format"], url)
-        return Record(str(data["id"]), str(data["created"]))
+        return Record(str(data["id"]), str(data["created"]), bool(data["keeps_conditions"]))
     except LakeTooNew:
         raise
     except (ValueError, KeyError, TypeError) as error:
