@@ -48,6 +48,8 @@ class StoredObject(NamedTuple):
     size: int
     modified: float
     """Seconds since 1970, by the clock of the store."""
+    version: str | None = None
+    """Its name among the versions of the key; None where the bucket keeps none, and in listings."""
 
 
 class ObjectStore(Protocol):
@@ -58,6 +60,8 @@ class ObjectStore(Protocol):
 
     url: str
     """Without anything secret: it may be written into files and shown."""
+    has_ranges: bool
+    """Whether a range is read alone, as far as calls have shown; else the whole object is read for it."""
 
     def create(self, key: str, content: bytes | Path) -> Creation:
         """Make an object of these bytes, or of a file's; one that is there stays."""
@@ -151,7 +155,7 @@ class _Store:
     """A root in a bucket, as `obstore` reaches it."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s, self.has_ranges = timeout_s, True
         self._base, self._options = checked_url(url)
         self._obstore = package("obstore", "bucket")
         self._errors = package("obstore.exceptions", "bucket")
@@ -166,7 +170,7 @@ class _Store:
         stores = package("obstore.store", "bucket")
         try:
             if scheme == "file":
-                return stores.LocalStore(unquote(path), mkdir=True)
+                return stores.LocalStore(unquote(path), mkdir=True, automatic_cleanup=True)
             config, credentials = self._config(scheme)
             return stores.from_url(
                 self._base,
@@ -231,9 +235,9 @@ class _Store:
                 result = self._obstore.get(self._client, key, options={"range": (start, end)})
                 return bytes(result.bytes()), result.meta["size"]
             except Exception as error:
-                if not any(text in str(error) for text in _NO_RANGE):
+                if not any(text in str(error) for text in (*_NO_RANGE, *_BEHIND_THE_END)):
                     raise
-            # The range begins behind the end, or the store answers with the whole object, as rclone's does.
+                self.has_ranges &= not any(text in str(error) for text in _NO_RANGE)
             result = self._obstore.get(self._client, key)
             return bytes(result.bytes())[start:end], result.meta["size"]
 
@@ -345,8 +349,10 @@ _DENIALS = (
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
 
-_NO_RANGE = ("non-partial response", "InvalidRange", "status code: 416", "greater than the length", "start: ")
-"""Signs of a store that has no such range, or no ranges at all."""
+_NO_RANGE = ("non-partial response",)
+"""Signs of a store that answers with the whole object, as that of rclone does."""
+_BEHIND_THE_END = ("InvalidRange", "status code: 416", "greater than the length", "start: ")
+"""Signs of a range that begins behind the end of the object."""
 
 _METADATA = ("169.254.169.254", "metadata.google.internal")
 """Where machines of a cloud have their credentials: the last place where a client looks."""
@@ -389,13 +395,13 @@ def _is_bare_refusal(text: str) -> bool:
 
 
 def _stored(meta: Any) -> StoredObject:
-    return StoredObject(meta["path"], meta["size"], meta["last_modified"].timestamp())
+    return StoredObject(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta.get("version"))
 
 
 def _reason(text: str) -> str:
     """Return the code of an answer of the store, or else the first line of an error."""
     code = text.partition("<Code>")[2].partition("</Code>")[0]
-    message = text.partition("<Message>")[2].partition("</Message>")[0]
+    message = text.partition("<Message>")[2].partition("</Message>")[0].partition("\n")[0].rstrip(".")
     return f"{code}: {message}" if code and message else code or _first_line(text)
 
 

@@ -1,7 +1,7 @@
 """A proxy before an object store that delays, refuses, cuts and slows requests, and counts them by kind.
 
-`python proxy.py PORT TARGET_PORT` runs it; a process of its own, so that it shares no interpreter with what is measured. `Proxy`
-in `stores.py` starts and steers one: `POST /-/faults` sets the fields of `Faults`, `GET /-/requests` answers with the counts.
+`python proxy.py PORT TARGET_PORT` runs it; a process of its own, so that it shares no interpreter with what is measured.
+`Proxy` in `stores.py` starts and steers one: `POST /-/faults` sets the fields of `Faults`, `GET /-/requests` tells the counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -41,7 +41,7 @@ class Faults:
     headers: dict[str, str] = field(default_factory=dict)
     """Headers that are added to what is put."""
     clock_s: float = 0.0
-    """Seconds by which the `Date` of answers is ahead."""
+    """Seconds by which the clock of the store is ahead, as the heads of its answers tell."""
 
     ANSWERS: ClassVar[dict[str, tuple[int, str, str]]] = {
         "503": (503, "SlowDown", "Please reduce your request rate."),
@@ -158,7 +158,7 @@ class _Server:
         answer = await _Message.read(far_reader)
         if answer is None or fault == "lost":
             return False
-        self._set_date(answer)
+        self._set_clock(answer)
         has_body = kind != "HEAD" and answer.first.split()[1] not in ("204", "304")
         length = int(answer.get("content-length") or 0)
         writer.write(answer.encoded())
@@ -180,11 +180,12 @@ class _Server:
         if self._faults.bytes_per_s:
             await asyncio.sleep(len(chunk) / self._faults.bytes_per_s)
 
-    def _set_date(self, answer: _Message) -> None:
-        if self._faults.clock_s:
-            answer.drop("date")
-            moment = datetime.now(timezone.utc) + timedelta(seconds=self._faults.clock_s)
-            answer.headers.append(("Date", format_datetime(moment, usegmt=True)))
+    def _set_clock(self, answer: _Message) -> None:
+        for name in ("date", "last-modified"):
+            if self._faults.clock_s and (text := answer.get(name)):
+                answer.drop(name)
+                moment = parsedate_to_datetime(text) + timedelta(seconds=self._faults.clock_s)
+                answer.headers.append((name, format_datetime(moment, usegmt=True)))
 
     async def _steer(
         self, method: str, target: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: _Message

@@ -1,7 +1,7 @@
-"""Real object stores for tests and benchmarks: moto's S3, Azurite and `rclone serve s3`, and the proxy that makes them far or faulty.
+"""Real object stores for tests and benchmarks: moto's S3, Azurite, `rclone serve s3`, and a proxy that makes them far or bad.
 
-Each is a process on a free port of this machine, and ends with the process that started it, even where that is killed. A test asks
-for the fixture `moto`, `azurite` or `rclone` (one of each for all tests), `far` (a proxy of the test's own before moto), or
+Each is a process on a free port of this machine, and ends with the process that started it, even where that is killed. A test
+asks for the fixture `moto`, `azurite` or `rclone` (one of each for all tests), `far` (a proxy of its own before moto), or
 `any_bucket` (a new bucket in each of them, and a folder). Where a store is not installed, the test is skipped with a reason.
 """
 

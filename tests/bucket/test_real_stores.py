@@ -250,7 +250,7 @@ def test_no_right_to_list(far, far_store):
 
     assert far_store.create("a", b"x") is Creation.MADE
     assert far_store.get("a") == b"x"
-    with pytest.raises(BucketDenied, match="refuses access to 'the root'.*AccessDenied"):
+    with pytest.raises(BucketDenied, match=r"refuses access to 'the root'.*AccessDenied"):
         list(far_store.objects())
 
 
