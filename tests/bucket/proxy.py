@@ -1,7 +1,7 @@
 """A proxy before an object store that delays, refuses, cuts and slows requests, and counts them by kind.
 
 `python proxy.py PORT TARGET_PORT` runs it; a process of its own, so that it shares no interpreter with what is measured.
-`Proxy` in `stores.py` starts and steers one: `POST /-/faults` sets the fields of `Faults`, `GET /-/requests` tells the counts.
+`Proxy` in `servers.py` starts and steers one: `POST /-/faults` sets the fields of `Faults`, `GET /-/requests` tells the counts.
 """
 
 from __future__ import annotations

@@ -305,7 +305,7 @@ def test_a_store_that_is_gone(moto, free_port_of_nobody):
 
 @pytest.fixture
 def free_port_of_nobody():
-    from bucket.stores import free_port
+    from bucket.servers import free_port
 
     return free_port()
 
