@@ -100,10 +100,10 @@ def why_missing(kind: str) -> str:
         missing = [name for name in ("moto", "flask", "boto3") if find_spec(name) is None]
         return f"{missing[0]} is not installed" if missing else ""
     command = {"azurite": "azurite-blob", "rclone": "rclone"}[kind]
-    return "" if _executable(command) else f"{command} is not installed"
+    return "" if executable(command) else f"{command} is not installed"
 
 
-def _executable(name: str) -> str | None:
+def executable(name: str) -> str | None:
     """Return the path of a program: beside this interpreter, where wheels put theirs, or on the PATH."""
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     if spec := find_spec("obstore"):  # of another environment whose packages are on the path
@@ -122,7 +122,7 @@ def running_moto() -> Iterator[Server]:
 @contextmanager
 def running_azurite() -> Iterator[Server]:
     """Run Azurite, Microsoft's emulator of Azure's blobs."""
-    program = str(_executable("azurite-blob"))
+    program = str(executable("azurite-blob"))
     with tempfile.TemporaryDirectory(prefix="azurite-", ignore_cleanup_errors=True) as folder:
         options = ["--silent", "--location", folder, "--skipApiVersionCheck", "--disableTelemetry", "--blobPort"]
         with _running(lambda port: [program, *options, str(port)]) as port:
@@ -132,7 +132,7 @@ def running_azurite() -> Iterator[Server]:
 @contextmanager
 def running_rclone() -> Iterator[Server]:
     """Run `rclone serve s3` over a folder: a store that ignores the conditions of a request."""
-    program, keys = str(_executable("rclone")), f"{S3_KEYS['AWS_ACCESS_KEY_ID']},{S3_KEYS['AWS_SECRET_ACCESS_KEY']}"
+    program, keys = str(executable("rclone")), f"{S3_KEYS['AWS_ACCESS_KEY_ID']},{S3_KEYS['AWS_SECRET_ACCESS_KEY']}"
     with tempfile.TemporaryDirectory(prefix="rclone-", ignore_cleanup_errors=True) as folder:
         command = [program, "serve", "s3", "--config", os.devnull, "--auth-key", keys]
         with _running(lambda port: [*command, "--addr", f"127.0.0.1:{port}", folder]) as port:
