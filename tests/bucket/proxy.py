@@ -89,10 +89,10 @@ class _Message:
 
 
 def kind_of(method: str, target: str) -> str:
-    """Return the kind of a request: its method, or LIST for a GET that lists a bucket."""
+    """Return the kind of a request: its method, LIST for a GET that lists a bucket, DELETE for a POST that deletes many."""
     query = parse_qs(urlsplit(target).query, keep_blank_values=True)
     is_listing = method == "GET" and (query.keys() & {"list-type", "prefix", "delimiter"} or query.get("comp") == ["list"])
-    return "LIST" if is_listing else method
+    return "LIST" if is_listing else "DELETE" if method == "POST" and "delete" in query else method
 
 
 class _Server:
