@@ -31,6 +31,8 @@ _RETRIES = 2
 """Tries of a request after the first; more patience is the caller's."""
 _PART_BYTES = 8 << 20
 """Of a large file in one request: within the timeout at 3.4 Mbit/s, and no upload is as old as the clocks may differ."""
+_PARTS_AT_ONCE = 2
+"""Of one large file: all of them lie in memory."""
 
 
 class Creation(enum.Enum):
@@ -151,6 +153,17 @@ def checked_url(url: str) -> tuple[str, dict[str, str]]:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")), options
 
 
+def normal_url(url: str) -> str:
+    """Return a URL in the one form in which it is written into files.
+
+    Raises:
+        InvalidArgument: As `open_store`.
+    """
+    base, options = checked_url(url)
+    query = "&".join(f"{name}={value}" for name, value in sorted(options.items()))
+    return f"{base}?{query}" if query else base
+
+
 class _Store:
     """A root in a bucket, as `obstore` reaches it."""
 
@@ -160,8 +173,7 @@ class _Store:
         self._obstore = package("obstore", "bucket")
         self._errors = package("obstore.exceptions", "bucket")
         self._scheme = self._base.partition("://")[0]
-        query = "&".join(f"{name}={value}" for name, value in sorted(self._options.items()))
-        self.url = f"{self._base}?{query}" if query else self._base
+        self.url = normal_url(url)
         self._client = self._opened()
 
     def _opened(self) -> Any:
@@ -208,7 +220,10 @@ class _Store:
         is_large = size > _PART_BYTES
 
         def put() -> None:
-            self._obstore.put(self._client, key, content, mode="create", use_multipart=is_large, chunk_size=_PART_BYTES)
+            self._obstore.put(
+                self._client, key, content,
+                mode="create", use_multipart=is_large, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE,
+            )  # fmt: skip
 
         for _ in range(_RETRIES + 1):
             try:
@@ -225,27 +240,36 @@ class _Store:
         return self._call(lambda: bytes(self._obstore.get(self._client, key).bytes()), key)
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        return self._range(key, start, end)[0] if start < end else b""
+        if start >= end:
+            return b""
+        part = self._part(key, start, end)
+        return self.get(key)[start:end] if part is None else part[0]
 
-    def _range(self, key: str, start: int, end: int) -> tuple[bytes, int]:
-        """Return the bytes of a range, and the size of the object."""
+    def _part(self, key: str, start: int, end: int) -> tuple[bytes, int] | None:
+        """Return the bytes of a range, and the size of the object; None where the store answers with all of it."""
 
-        def get() -> tuple[bytes, int]:
+        def get() -> tuple[bytes, int] | None:
             try:
                 result = self._obstore.get(self._client, key, options={"range": (start, end)})
                 return bytes(result.bytes()), result.meta["size"]
             except Exception as error:
-                if not any(text in str(error) for text in (*_NO_RANGE, *_BEHIND_THE_END)):
-                    raise
-                self.has_ranges &= not any(text in str(error) for text in _NO_RANGE)
-            result = self._obstore.get(self._client, key)
-            return bytes(result.bytes())[start:end], result.meta["size"]
+                if _NO_RANGE in str(error):
+                    return None
+                if any(text in str(error) for text in _BEHIND_THE_END):
+                    return b"", 0
+                raise
 
-        return self._call(get, key)
+        part = self._call(get, key) if self.has_ranges else None
+        self.has_ranges = part is not None
+        return part
 
     def chunks(self, key: str) -> Iterator[bytes]:
         # In requests of a part each: one for all would have to end within the timeout.
-        chunk, size = self._range(key, 0, _PART_BYTES)
+        part = self._part(key, 0, _PART_BYTES)
+        if part is None:
+            yield from self._streamed(key)
+            return
+        chunk, size = part
         position = len(chunk)
         yield chunk
         while position < size:
@@ -254,6 +278,19 @@ class _Store:
                 raise BucketError(f"{self.url}: {key!r} became shorter while it was read", url=self.url, key=key)
             position += len(chunk)
             yield chunk
+
+    def _streamed(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object in one request."""
+        stream = self._call(lambda: iter(self._obstore.get(self._client, key).stream(min_chunk_size=_PART_BYTES)), key)
+        while True:
+            try:
+                # Not by `_call`: asked again, a stream that failed is at its end.
+                chunk = next(stream, None)
+            except Exception as error:
+                raise self._translated(error, key) from error
+            if chunk is None:
+                return
+            yield bytes(chunk)
 
     def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
         objects = self._listed(prefix, after)
@@ -349,8 +386,8 @@ _DENIALS = (
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
 
-_NO_RANGE = ("non-partial response",)
-"""Signs of a store that answers with the whole object, as that of rclone does."""
+_NO_RANGE = "non-partial response"
+"""The sign of a store that answers with the whole object, as that of rclone does."""
 _BEHIND_THE_END = ("InvalidRange", "status code: 416", "greater than the length", "start: ")
 """Signs of a range that begins behind the end of the object."""
 
