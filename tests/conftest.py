@@ -25,6 +25,8 @@ import pytest
 from mlv import notices
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+pytest_plugins = ["bucket.stores"]
+"""Object stores are at work once for all tests, wherever these are."""
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6 << 30
 """Free memory from which on the temporary files of tests are kept in it: they take 1.5 GB."""
