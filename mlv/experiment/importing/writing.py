@@ -16,7 +16,8 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import BadLine, Reference, event_from_line, loads, utc_text
 from mlv.errors import ExperimentBusy, FileUnusable, NotAnExperiment
 from mlv.events import RunEnded, RunStarted, Seal
-from mlv.experiment.importing.lines import ImportedLines, Line, RecordedEnds, with_zone
+from mlv.experiment.importing.lines import ImportedLines
+from mlv.experiment.importing.runs import Line, RecordedEnds, with_zone
 from mlv.experiment.importing.source import Item, SourceEvent, SourceExperiment, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
