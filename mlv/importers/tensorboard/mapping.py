@@ -74,7 +74,8 @@ def items_of(
         latest = max(end.time for end in ends)
         yield RunBegins(PROJECTOR, latest, parent=files[0].name)
         for path in projected:
-            if ".." in path.parts or not path.is_relative_to(projected[0].parent) or not path.is_file():
+            is_below = ".." not in path.parts and path.is_relative_to(projected[0].parent)
+            if not is_below or not reading.takes_file(path, projected[0].parent):
                 reading.leave("files of a projector that are gone, or lie elsewhere")
                 continue
             name = f"projector/{path.relative_to(projected[0].parent).as_posix()}"

@@ -376,7 +376,7 @@ class _RunReader:
         folder = self._files.folder
         for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
             relative = path.relative_to(folder).as_posix()
-            if not path.is_file() or relative in self._files.used or relative in _OWN_FILES:
+            if relative in self._files.used or relative in _OWN_FILES or not self._reading.takes_file(path, folder):
                 continue
             if relative == _CONSOLE:
                 yield from () if self._has_console else self._output(run, path)
