@@ -93,13 +93,14 @@ class TestEverywhere:
         assert caught.value.name == "loss"
 
     def test_warnings(self, on):
-        """Warnings of tasks are shown here, in the order of the tasks, at the line that has called."""
+        """Warnings of tasks are shown here, in the order of the tasks: those of other processes at the line that has called."""
         with warnings.catch_warnings(record=True) as shown:
             warnings.simplefilter("always", MlvWarning)
             results(on, work.warn_each, range(3))
 
         own = [warning for warning in shown if issubclass(warning.category, MlvWarning)]
-        assert [(str(warning.message), warning.filename) for warning in own] == [(f"of {n}", __file__) for n in range(3)]
+        file = work.__file__ if on is None else __file__
+        assert [(str(warning.message), warning.filename) for warning in own] == [(f"of {n}", file) for n in range(3)]
 
 
 @pytest.mark.parametrize("on", ["number", "dask"], indirect=True)
