@@ -29,6 +29,7 @@ MlvError
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
+├── TaskNotDone          (RuntimeError)       the workers of an executor ended, cannot be reached, or cannot run mlv
 ├── MissingExtra         (ImportError)        an optional package is needed
 └── BucketError          (OSError)            an object store cannot do what was asked
     ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
@@ -88,6 +89,7 @@ __all__ = [
     "ReferenceBroken",
     "RejectedWarning",
     "SavedirUnusable",
+    "TaskNotDone",
     "TooManyStreams",
     "UnknownMetric",
     "UnknownParam",
@@ -237,6 +239,10 @@ class TooManyStreams(MlvError, ValueError):
 
 class CannotResume(MlvError, ValueError):
     """The files of an output are not those of its last commit: it is built again from the beginning of the log."""
+
+
+class TaskNotDone(MlvError, RuntimeError):
+    """The workers of an executor ended, cannot be reached, or cannot run mlv."""
 
 
 class MissingExtra(MlvError, ImportError):

@@ -107,22 +107,28 @@ class _Trial:
             metrics = {name: value for name, value in row.items() if name not in _OF_RAY}
             if metrics:
                 yield SourceEvent(_RUN, time, "metrics", metrics, "", step if isinstance(step, int) else None)
-        exception = self._exception()
+        exception = self._exception(reading)
         status = "failed" if exception else "ok" if is_done else None
         yield from end_of(
-            _RUN, latest, status, lambda run: self._files(run, latest), reading, length=f"{count} results", exception=exception
+            _RUN,
+            latest,
+            status,
+            lambda run: self._files(run, latest, reading),
+            reading,
+            length=f"{count} results",
+            exception=exception,
         )
 
-    def _exception(self) -> dict[str, str] | None:
+    def _exception(self, reading: SourceReading) -> dict[str, str] | None:
         path = self._folder / _ERROR
-        if not path.is_file():
+        if not reading.takes_file(path, self._folder):
             return None
         text = path.read_text(encoding="utf-8", errors="backslashreplace")
         kind, _, message = text.strip().rpartition("\n")[2].partition(": ")
         return {"type": kind or "Exception", "message": message, "traceback": text}
 
-    def _files(self, run: str, time: datetime) -> Iterator[SourceEvent]:
+    def _files(self, run: str, time: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         for path in sorted(self._folder.glob("checkpoint_*/**/*")):
-            if path.is_file():
+            if reading.takes_file(path, self._folder):
                 name = f"checkpoints/{path.relative_to(self._folder).as_posix()}"
                 yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)

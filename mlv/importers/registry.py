@@ -18,7 +18,7 @@ class Format(NamedTuple):
 
 FORMATS = {
     "ray": Format("mlv.importers.ray", "result.json beside params.json, in the folders of trials"),
-    "tensorboard": Format("mlv.importers.tensorboard.mapping", "event files, with tfevents in their names"),
+    "tensorboard": Format("mlv.importers.tensorboard.folders", "event files, with tfevents in their names"),
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
     "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
     "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),

@@ -19,7 +19,7 @@ from mlv.compat.wandb.media import Audio, Histogram, Html, Molecule, Object3D, P
 from mlv.compat.wandb.run import AlertLevel, Run
 from mlv.compat.wandb.settings import Settings
 from mlv.compat.wandb.starting import finish, init, setup, teardown
-from mlv.compat.wandb.table import Table
+from mlv.compat.wandb.table import JoinedTable, PartitionedTable, Table
 from mlv.compat.wandb.terminal import termerror, termlog, termwarn
 
 __version__ = "0.31.0"
@@ -219,8 +219,10 @@ __all__ = [
     "Histogram",
     "Html",
     "Image",
+    "JoinedTable",
     "Molecule",
     "Object3D",
+    "PartitionedTable",
     "Plotly",
     "Run",
     "Settings",

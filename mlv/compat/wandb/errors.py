@@ -43,5 +43,9 @@ class MissingModule(UnsupportedError, ModuleNotFoundError):
     """A module of wandb is missing here."""
 
 
+class InvalidPath(UsageError, ValueError):
+    """No file of an artifact can have this name."""
+
+
 class ConfigError(Error):
     """A value of the config would change."""

@@ -14,7 +14,7 @@ _REASONS = {
     **dict.fromkeys(("Api", "InternalApi", "PublicApi", "apis", "public", "sync", "server"), _SERVER),
     **dict.fromkeys(("launch", "LaunchAgent", "launch_add", "reports", "workspaces", "automations", "link_artifact"), _SERVER),
     **dict.fromkeys(("link_model", "registry", "mark_model", "attach", "pin_config_keys"), _SERVER),
-    **dict.fromkeys(("ArtifactTTL", "EvalTable", "JoinedTable", "PartitionedTable"), _TABLES),
+    **dict.fromkeys(("ArtifactTTL", "EvalTable"), _TABLES),
     **dict.fromkeys(("logged_by", "used_by", "delete", "link", "ttl", "manifest", "checkout"), _ARTIFACTS),
     **dict.fromkeys(("sweep", "agent", "controller", "sweeps", "wandb_agent"), _SWEEPS),
     **dict.fromkeys(("visualize", "Graph", "bokeh"), "log a figure of matplotlib or plotly, or a chart of wandb.plot"),

@@ -22,6 +22,7 @@ from mlv.query.metrics.schema import row, table_of
 from mlv.store import layout
 from mlv.store.reading import passed_over, while_there
 from mlv.store.streams import Overlong, Skipped, read_blocks
+from mlv.tasks import warnings_of_task
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -96,8 +97,9 @@ def in_threads(work: Callable[[T], R], arguments: Iterable[T], threads: int = _T
     """Yield the results of a function in the order of its arguments, of which only a few are in memory at a time."""
     arguments = iter(arguments)
     first = list(islice(arguments, 2))
-    if len(first) < 2:  # a short log is read before a thread has begun
-        yield from map(work, first)
+    # A short log is read before a thread has begun; and a task of an executor has a core, not a machine.
+    if len(first) < 2 or warnings_of_task() is not None:
+        yield from map(work, chain(first, arguments))
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # `import mlv` does without
 
