@@ -228,8 +228,8 @@ def enter_credentials(source, monkeypatch, key, secret):
         ("expired", BucketDenied, r"ExpiredToken: The provided token has expired"),
         ("denied", BucketDenied, r"AccessDenied: Access Denied"),
         ("skewed", BucketDenied, r"RequestTimeTooSkewed.*clock"),
-        ("503", BucketUnreachable, r"SlowDown: Please reduce"),
-        ("full", BucketUnreachable, r"InsufficientStorage: There is no space left"),
+        ("503", BucketUnreachable, r"SlowDown: Please reduce|503"),
+        ("full", BucketUnreachable, r"InsufficientStorage: There is no space left|507"),
     ],
 )
 def test_refusals_say_what_the_store_said(far, far_store, fault, error, text):
