@@ -295,6 +295,21 @@ def test_a_store_that_never_answers(far, cloud_variables):
         assert time.monotonic() - began < 30
 
 
+def test_a_slow_store(far, cloud_variables):
+    """Bytes that trickle arrive whole; where they take longer than a request may, the call fails at its deadline."""
+    content = os.urandom(100_000)
+    store = open_store(cloud_variables(far.bucket()), timeout_s=1)
+    far.set(bytes_per_s=1_000_000.0)
+    assert store.create("a", content) is Creation.MADE
+    assert store.get("a") == content
+
+    far.set(bytes_per_s=10_000.0)
+    began = time.monotonic()
+    with pytest.raises(BucketUnreachable):
+        store.get("a")
+    assert time.monotonic() - began < 60
+
+
 def test_a_store_that_is_gone(moto, free_port_of_nobody):
     """A port on which nobody listens is told at once."""
     store = open_store(moto.reach("b", free_port_of_nobody).url)
