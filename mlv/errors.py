@@ -35,7 +35,8 @@ MlvError
     ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
     ├── BucketDenied     (PermissionError)    it refuses the credentials, or these may not do this
     ├── BucketMissing    (FileNotFoundError)  there is no bucket of that name
-    └── NoSuchObject     (FileNotFoundError)  there is no object of that name
+    ├── NoSuchObject     (FileNotFoundError)  there is no object of that name
+    └── ObjectDiffers    (FileExistsError)    there is another one of that name, which stays
 
 MlvWarning               (UserWarning)
 ├── RejectedWarning      an event could not be stored as it was given
@@ -81,6 +82,7 @@ __all__ = [
     "NotAnExperiment",
     "NotAnnotated",
     "NotStorable",
+    "ObjectDiffers",
     "OutputFailed",
     "ParamsConflict",
     "QueryFailed",
@@ -267,6 +269,10 @@ class BucketMissing(BucketError, FileNotFoundError):
 
 class NoSuchObject(BucketError, FileNotFoundError):
     """There is no object of that name in the bucket."""
+
+
+class ObjectDiffers(BucketError, FileExistsError):
+    """There is another object of that name in the bucket; it stays as it is."""
 
 
 class MlvWarning(UserWarning):

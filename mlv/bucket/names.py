@@ -104,9 +104,20 @@ def new_copy() -> str:
     return os.urandom(8).hex()
 
 
+def is_copy(text: str) -> bool:
+    """Return whether a text can be the name of a copy."""
+    return re.fullmatch(COPY, text) is not None
+
+
 def version_key(file_key: str, sha256: str) -> str:
     """Return the key of a file that was published again: `<name>.v/<sha256>`."""
     return f"{file_key}.v/{sha256}"
+
+
+def file_of(key: str) -> str:
+    """Return the path of the file whose version a key names; empty for any other key."""
+    path, _, digest = key.rpartition(".v/")
+    return path if re.fullmatch(r"[0-9a-f]{64}", digest) else ""
 
 
 def join(*parts: str) -> str:
