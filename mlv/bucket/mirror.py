@@ -195,7 +195,7 @@ class Mirror:
     # Files.
 
     def bring_files(self, folder: Path, paths: Collection[str] | None = None) -> list[str]:
-        """Fetch files of an experiment of the mirror that are not here; return a notice for each that cannot be had.
+        """Bring the files of an experiment that the mirror lacks; return a notice for each that cannot be had.
 
         Args:
             folder: The experiment.

@@ -41,11 +41,11 @@ class MirroredFiles:
         self._objects, self._tree, self._folder, self._state = objects, tree, folder, state
 
     def bring(self, paths: Collection[str] | None, threads: Executor) -> list[str]:
-        """Fetch files that are not here, several at once, and note them in the state; return a notice for each that cannot be.
+        """Bring the files that are not here, and note them in the state; return a notice for each that cannot be had.
 
         Args:
             paths: Files, or folders of files; None takes all.
-            threads: For the requests.
+            threads: For requests, several at once.
 
         Raises:
             BucketError: The store does not answer, or refuses.
@@ -87,7 +87,7 @@ class MirroredFiles:
         return False
 
     def _fetch(self, request: _Request) -> str:
-        """Fetch a file; return why it cannot be had, an empty text where it is here now."""
+        """Bring a file; return why it cannot be had, an empty text where it is here now."""
         version, path = request.version, self._folder / request.path
         try:
             opening.make_folders(self._tree, path.parent)

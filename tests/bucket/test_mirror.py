@@ -25,7 +25,7 @@ from mlv.errors import BucketUnreachable, FileUnusable, InvalidArgument, NotAnEx
 from mlv.store import layout
 from mlv.store.mirrors import is_mirrored, mirrors_folder
 
-pytestmark = pytest.mark.usefixtures("inline")
+pytestmark = pytest.mark.usefixtures("inline", "own_cache")
 
 URL = "s3://lab/runs"
 

@@ -1,4 +1,4 @@
-"""Commands that prove, complete and clean experiments: `verify`, `recover`, `whence`, `merge`, `redact` and `doctor`."""
+"""Commands that prove, complete and clean experiments: `verify`, `recover`, `whence`, `merge`, `pull`, `redact`, `doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import NOT_WELL, app
-from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root
+from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root, Where
 
 
 @app.command("verify")
@@ -100,6 +100,28 @@ def merge(
     from mlv.cli import merge  # the other commands do without
 
     if not merge.run(src, dst, dry_run=dry_run, as_json=as_json):
+        raise typer.Exit(NOT_WELL)
+
+
+@app.command("pull")
+def pull(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where experiments were shipped to: s3://lab/runs.")],
+    dst: Annotated[Path, typer.Argument(metavar="DIR", help="A tree of experiments to complete; made if it is missing.")],
+    where: Where = None,
+    files: Annotated[bool, typer.Option("--files", help="Files and checkpoints too, not only the logs.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the experiments of a bucket into a folder.
+
+    They are united with those that are there as `mlv merge` does it: nothing is overwritten or deleted, and a second pull
+    brings only what is new. Runs may go on in both.
+
+    The exit status is 1 if bytes that should be equal are not, or an object could not be used.
+    """
+    from mlv.cli import pull  # the other commands do without
+
+    if not pull.run(url, dst, where=where, files=files, dry_run=dry_run, as_json=as_json):
         raise typer.Exit(NOT_WELL)
 
 
