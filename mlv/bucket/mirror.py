@@ -42,8 +42,8 @@ from mlv.errors import (
     NotAnExperiment,
 )
 from mlv.notices import warn
-from mlv.store import blobs, layout, opening
-from mlv.store.mirrors import mirrors_folder
+from mlv.store import attached, blobs, layout, opening
+from mlv.store.mirrors import is_mirrored, mirrors_folder
 
 _THREADS = 16
 """Experiments, and requests beside theirs, at once."""
@@ -304,6 +304,20 @@ def mirrored(url: str) -> Mirror:
     mirror = Mirror(url)
     tell(mirror.refresh().notices)
     return mirror
+
+
+def _bring_absent(folder: Path, path: str) -> None:
+    """Bring a file of an experiment that a mirror holds.
+
+    Raises:
+        FileUnusable: It was not shipped.
+    """
+    if is_mirrored(folder) and (mirror := mirror_of(folder)) is not None:
+        for notice in mirror.bring_files(mirror.folder, [path]):
+            raise FileUnusable(notice, path=path)
+
+
+attached.bring_absent = _bring_absent
 
 
 def tell(notices: Collection[str]) -> None:

@@ -14,9 +14,9 @@ from mlv import words
 from mlv.cli.screen import say
 from mlv.errors import BucketError, ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.store import layout
+from mlv.store.paths import BUCKETS
 
-SCHEMES = ("s3", "gs", "az", "file")
-_URL = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)
+_URL = re.compile(rf"({'|'.join(BUCKETS)}):/+(.*)", re.DOTALL)
 _ENDPOINT = re.compile(r"(?<=[=])(https?):/+")
 _MOST_NAMED = 3
 LOOK_EVERY_S = 3.0

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlv.store import keys
-
 BUCKETS = "buckets"
 """Folder of the mirrors in the user's own one for caches."""
 
 
 def mirrors_folder() -> Path:
     """Return the folder that holds all mirrors of this user."""
-    return keys.cache_folder() / BUCKETS
+    from mlv.store.keys import cache_folder  # with hashlib: `import mlv` does without
+
+    return cache_folder() / BUCKETS
 
 
 def is_mirrored(folder: str | os.PathLike[str]) -> bool:
