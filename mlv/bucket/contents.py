@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 
 from mlv.bucket import names
 from mlv.bucket.listing import Version
@@ -15,6 +17,10 @@ _LARGE = 16 << 20
 _STEP = 1 << 20
 """Bytes that are uncompressed at a time: a small object may hold a terabyte of zeros."""
 _GZIP = 31
+_AHEAD = 8
+"""Objects of one stream that are fetched at once."""
+_AHEAD_BYTES = 4 << 20
+"""A larger object is fetched when it is needed."""
 
 
 class DamagedSegment(Exception):
@@ -90,3 +96,23 @@ class ExperimentObjects:
         if stored.size > _LARGE:
             return self._store.chunks(names.join(self._path, stored.key))
         return iter((self.get(stored),))
+
+    def fetched(self, objects: Sequence[StoredObject], requests: Executor) -> Iterator[Iterable[bytes]]:
+        """Yield the content of each object in turn; of several small ones some are fetched in advance.
+
+        Raises:
+            NoSuchObject, BucketError: As `ObjectStore`.
+        """
+        waiting, ahead = deque(objects), deque[tuple[StoredObject, "Future[bytes] | None"]]()
+        try:
+            while waiting or ahead:
+                while waiting and len(ahead) < _AHEAD:
+                    stored = waiting.popleft()
+                    is_small = stored.size <= _AHEAD_BYTES and len(objects) > 1
+                    ahead.append((stored, requests.submit(self.get, stored) if is_small else None))
+                stored, request = ahead.popleft()
+                yield self.chunks(stored) if request is None else (request.result(),)
+        finally:
+            for _, request in ahead:
+                if request is not None:
+                    request.cancel()

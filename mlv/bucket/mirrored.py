@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -32,10 +31,6 @@ from mlv.store import blobs, layout, opening
 from mlv.store.streams import stream_sizes, whole_end
 
 _FORM = 1
-_AHEAD = 8
-"""Segments of one stream that are fetched at once."""
-_AHEAD_BYTES = 4 << 20
-"""Of a larger object in advance: nothing."""
 
 
 @dataclass
@@ -352,7 +347,8 @@ class MirroredExperiment:
         """Append slices; return the position behind them, or behind those before an object that cannot be used, and that."""
         position = slices[0].start
         with open(path, "ab+") as file:
-            for each, chunks in self._fetched(slices, held):
+            fetched = self._objects.fetched([held[each.segment] for each in slices], self._requests)
+            for each, chunks in zip(slices, fetched, strict=True):
                 stored, size = held[each.segment], file.seek(0, os.SEEK_END)
                 try:
                     digest = _append(file, base, each, lines_of(each.segment, chunks))
@@ -366,27 +362,6 @@ class MirroredExperiment:
                 state.objects[stored.key] = [stored.size, stored.modified, digest]
                 position = each.end
         return position, None
-
-    def _fetched(
-        self, slices: Sequence[SegmentSlice], held: dict[Segment, StoredObject]
-    ) -> Iterator[tuple[SegmentSlice, Iterable[bytes]]]:
-        """Yield the content of the objects of slices; several small ones are fetched at once."""
-        waiting = deque(slices)
-        ahead: deque[tuple[SegmentSlice, Future[bytes] | None]] = deque()
-        try:
-            while waiting or ahead:
-                while waiting and len(ahead) < (_AHEAD if len(slices) > 1 else 1):
-                    each = waiting.popleft()
-                    is_small = held[each.segment].size <= _AHEAD_BYTES and len(slices) > 1
-                    request = self._requests.submit(self._objects.get, held[each.segment]) if is_small else None
-                    ahead.append((each, request))
-                each, request = ahead.popleft()
-                stored = held[each.segment]
-                yield each, self._objects.chunks(stored) if request is None else (request.result(),)
-        finally:
-            for _, request in ahead:
-                if request is not None:
-                    request.cancel()
 
     def _fetch_plain(self, path: Path, stored: StoredObject, state: MirrorState) -> int:
         """Write the whole lines of a stream's file as such; return their number of bytes."""

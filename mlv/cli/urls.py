@@ -14,6 +14,7 @@ from mlv import words
 from mlv.cli.screen import say
 from mlv.errors import BucketError, ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.store import layout
+from mlv.store.mirrors import is_mirrored
 from mlv.store.paths import BUCKETS
 
 _URL = re.compile(rf"({'|'.join(BUCKETS)}):/+(.*)", re.DOTALL)
@@ -65,6 +66,16 @@ def experiment(url: str) -> Path:
     if not layout.is_experiment(path):
         raise NotAnExperiment(f"{url!r} is no experiment, but holds some: `mlv ls {url}` lists them", path=url)
     return path
+
+
+def mirrored_url(path: Path) -> str | None:
+    """Return the URL whose mirror a folder is, None for any other folder."""
+    if not is_mirrored(path):
+        return None
+    from mlv.bucket.mirror import mirror_of  # paths of this machine do without
+
+    mirror = mirror_of(path)
+    return None if mirror is None else mirror.url
 
 
 def refuse(word: str | os.PathLike[str], argument: str) -> None:

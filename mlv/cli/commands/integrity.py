@@ -23,6 +23,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    files: Annotated[bool, typer.Option("--files", help="In a bucket, hash the files too: on a disk they always are.")] = False,
     as_json: AsJson = False,
     root: Below = Path("."),
 ) -> None:
@@ -33,11 +34,17 @@ def verify(
     Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
     end: only --expect does.
 
+    With a URL, segments are read and proven in memory. What has not arrived is unproven, not missing, until all was shipped.
+
     The exit status is 0 if the verdict is intact, else 1.
     """
-    from mlv.cli import choose, verify  # the other commands do without
+    from mlv.cli import choose, urls, verify  # the other commands do without
 
-    if not verify.run(choose.experiment_or_log(exp, root), as_json, expect):
+    url = urls.url_of(exp)
+    path = choose.experiment_or_log(exp, root) if url is None else Path(exp)
+    url = urls.mirrored_url(path) if url is None else url
+    is_intact = verify.run(path, as_json, expect) if url is None else verify.run_url(url, as_json, expect, with_files=files)
+    if not is_intact:
         raise typer.Exit(NOT_WELL)
 
 
