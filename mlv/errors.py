@@ -26,6 +26,7 @@ MlvError
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
+├── OnlyRead             (PermissionError)    the experiment is in a bucket, and nothing is logged into it there
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
@@ -83,6 +84,7 @@ __all__ = [
     "NotAnnotated",
     "NotStorable",
     "ObjectDiffers",
+    "OnlyRead",
     "OutputFailed",
     "ParamsConflict",
     "QueryFailed",
@@ -229,6 +231,10 @@ class NotStorable(MlvError, TypeError):
 
 class MetaEdited(MlvError, ValueError):
     """meta.json is not the one that its runs recorded."""
+
+
+class OnlyRead(MlvError, PermissionError):
+    """The experiment is in a bucket, and nothing is logged into it there."""
 
 
 class RanksNotMet(MlvError, TimeoutError):
