@@ -24,6 +24,10 @@ FORMATS = {
     "ray": Format("mlv.importers.ray", "result.json beside params.json, in the folders of trials"),
     "tensorboard": Format("mlv.importers.tensorboard.folders", "event files, with tfevents in their names"),
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
+    "wandb-export": Format(
+        "mlv.importers.wandb.exports.sources",
+        "charts, histories with _step, _runtime and _timestamp, lists of runs with config and summary, wandb-summary.json",
+    ),
     "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
     "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),
     "mlflow": Format("mlv.importers.mlflow.stores", "meta.yaml of runs in mlruns, or mlflow.db"),
