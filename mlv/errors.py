@@ -26,6 +26,7 @@ MlvError
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
+├── OnlyRead             (PermissionError)    the experiment is in a bucket, and nothing is logged into it there
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
@@ -35,7 +36,8 @@ MlvError
 │   ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
 │   ├── BucketDenied     (PermissionError)    it refuses the credentials, or these may not do this
 │   ├── BucketMissing    (FileNotFoundError)  there is no bucket of that name
-│   └── NoSuchObject     (FileNotFoundError)  there is no object of that name
+│   ├── NoSuchObject     (FileNotFoundError)  there is no object of that name
+│   └── ObjectDiffers    (FileExistsError)    there is another one of that name, which stays
 └── LakeError            (OSError)            a lake cannot be built, or read
     ├── LakeMissing      (FileNotFoundError)  there is no lake
     ├── LakeDamaged      (ValueError)         its plans or tables are not what mlv wrote
@@ -89,6 +91,8 @@ __all__ = [
     "NotAnExperiment",
     "NotAnnotated",
     "NotStorable",
+    "ObjectDiffers",
+    "OnlyRead",
     "OutputFailed",
     "ParamsConflict",
     "QueryFailed",
@@ -237,6 +241,10 @@ class MetaEdited(MlvError, ValueError):
     """meta.json is not the one that its runs recorded."""
 
 
+class OnlyRead(MlvError, PermissionError):
+    """The experiment is in a bucket, and nothing is logged into it there."""
+
+
 class RanksNotMet(MlvError, TimeoutError):
     """The main rank of this launch did not make the experiment in time."""
 
@@ -275,6 +283,10 @@ class BucketMissing(BucketError, FileNotFoundError):
 
 class NoSuchObject(BucketError, FileNotFoundError):
     """There is no object of that name in the bucket."""
+
+
+class ObjectDiffers(BucketError, FileExistsError):
+    """There is another object of that name in the bucket; it stays as it is."""
 
 
 class LakeError(MlvError, OSError):

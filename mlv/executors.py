@@ -88,6 +88,9 @@ def run_tasks(executor: Executor, function: Callable[[T], R], tasks: Iterable[T]
         InvalidArgument: The function or a task cannot be sent to another process.
         TaskNotDone: Workers ended again and again, cannot be reached, or cannot run it.
     """
+    if isinstance(executor, _Here):
+        yield from map(function, tasks)
+        return
     tasks, waiting = iter(tasks), deque[_Attempts]()
     most = getattr(executor, "in_flight", _IN_FLIGHT)
     try:
@@ -161,7 +164,7 @@ class _Attempts:
 
     def __init__(self, executor: Executor, function: Callable[[Any], Any], task: Any) -> None:
         self._executor, self._task = executor, task
-        self._is_here = isinstance(executor, (_Here, ThreadPoolExecutor))
+        self._is_here = isinstance(executor, ThreadPoolExecutor)
         self._call = (answer, function, task) if self._is_here else (answer_elsewhere, _version(), _sent(function, task))
         self._future = self._submitted()
 
@@ -276,9 +279,7 @@ def _shortened(text: str) -> str:
 
 
 class _Here(Executor):
-    """Runs each task when it is submitted."""
-
-    in_flight = 1
+    """Runs each task when it is submitted: `run_tasks` need not."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run a task; its future has the result."""

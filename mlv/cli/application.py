@@ -30,7 +30,7 @@ NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 _BY_USE = (
     "ls", "ui", "run", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
     "tag", "untag", "note", "archive", "unarchive", "mv", "rm", "import",
-    "verify", "recover", "whence", "merge", "redact", "lake", "doctor",
+    "verify", "recover", "whence", "merge", "push", "pull", "redact", "lake", "doctor",
 )  # fmt: skip
 """The order of the commands in the help; any other command comes last."""
 
