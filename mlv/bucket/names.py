@@ -9,9 +9,8 @@
 ```
 
 `<path>` leads from the root to the experiment's folder. `<stream>.d` is the stream's file with `.d` for `.jsonl`: `log.d`,
-`val.log.d`.
-A copy is one folder that one file system holds: 16 random hexadecimal digits. A clone of the folder is
-another copy.
+`val.log.d`. A copy is one folder that one file system holds: 16 random hexadecimal digits. A clone of the folder is another
+copy.
 """
 
 from __future__ import annotations
@@ -103,6 +102,11 @@ def news_of(key: str) -> News | None:
 def new_copy() -> str:
     """Return the name of a copy that there is not yet."""
     return os.urandom(8).hex()
+
+
+def is_copy(text: str) -> bool:
+    """Return whether a text can be the name of a copy."""
+    return re.fullmatch(COPY, text) is not None
 
 
 def version_key(file_key: str, sha256: str) -> str:

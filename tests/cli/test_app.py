@@ -19,7 +19,7 @@ from mlv.errors import InvalidArgument, NotAnExperiment
 
 COMMANDS = [
     "ls", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
-    "import", "verify", "recover", "whence", "merge", "redact", "doctor",
+    "import", "verify", "recover", "whence", "merge", "redact", "lake", "doctor",
 ]  # fmt: skip
 
 

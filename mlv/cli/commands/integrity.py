@@ -165,16 +165,25 @@ def redact(
 @app.command("doctor")
 def doctor(
     folder: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="FOLDER", help="Where experiments go, or will go.", show_default="MLV_DIR, or runs"),
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="FOLDER|URL",
+            help="Where experiments go, or will go; or the URL of a bucket, such as `s3://lab/runs`.",
+            show_default="MLV_DIR, or runs",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the settings in force, test everything that mlv relies on, and say what to change.
 
     Nothing is left on the disk. The exit status is 1 if something needs a change.
-    """
-    from mlv.cli import doctor  # the other commands do without
 
-    if not doctor.run(folder, as_json):
+    For a bucket: try what the store promises, and say which uses are safe: shipping, a lake by one builder, a lake by several.
+    The exit status is 1 if shipping is not safe.
+    """
+    from mlv.bucket.store import is_url  # the other commands do without
+    from mlv.cli import doctor
+
+    bucket = folder if folder is not None and is_url(folder) else None
+    if not (doctor.run(folder, as_json) if bucket is None else doctor.run_on_bucket(bucket, as_json)):
         raise typer.Exit(NOT_WELL)
