@@ -16,35 +16,10 @@ from multiprocessing import get_context
 import psutil
 import pytest
 import work
-from conftest import wait_until
+from conftest import EXECUTORS, wait_until
 
 from mlv.errors import InvalidArgument, MlvWarning, TaskNotDone, UnknownMetric
 from mlv.executors import TRIES, answer_elsewhere, executor_of, run_tasks
-
-NAMES = ["here", "number", "address", "threads", "pool", "dask"]
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Dask cluster of two processes, on this machine."""
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def on(request):
-    """What names an executor."""
-    if request.param == "dask":
-        yield request.getfixturevalue("cluster").scheduler_address.replace("tcp://", "dask://")
-    elif request.param == "threads":
-        with ThreadPoolExecutor(2) as threads:
-            yield threads
-    elif request.param == "pool":
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-            yield pool
-    else:
-        yield {"here": None, "number": 2, "address": "processes:2"}[request.param]
 
 
 def is_alive(path):
@@ -72,7 +47,7 @@ def results(on, function, tasks):
         return list(run_tasks(executor, function, tasks))
 
 
-@pytest.mark.parametrize("on", NAMES, indirect=True)
+@pytest.mark.parametrize("on", EXECUTORS, indirect=True)
 class TestEverywhere:
     """The promises that every executor keeps."""
 
@@ -93,14 +68,14 @@ class TestEverywhere:
         assert caught.value.name == "loss"
 
     def test_warnings(self, on):
-        """Warnings of tasks are shown here, in the order of the tasks: those of other processes at the line that has called."""
+        """Warnings of tasks are shown here, in the order of the tasks; those of other processes at the line that has called."""
         with warnings.catch_warnings(record=True) as shown:
             warnings.simplefilter("always", MlvWarning)
             results(on, work.warn_each, range(3))
 
         own = [warning for warning in shown if issubclass(warning.category, MlvWarning)]
-        file = work.__file__ if on is None else __file__
-        assert [(str(warning.message), warning.filename) for warning in own] == [(f"of {n}", file) for n in range(3)]
+        assert [str(warning.message) for warning in own] == ["of 0", "of 1", "of 2"]
+        assert {warning.filename for warning in own} == {work.__file__ if on is None else __file__}
 
 
 @pytest.mark.parametrize("on", ["number", "dask"], indirect=True)

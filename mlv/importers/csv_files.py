@@ -15,6 +15,8 @@ from mlv.importers.reading import SourceReading, Unit
 NAME = "csv"
 _LONGEST_CELL = 1 << 24
 _SEPARATORS = ",;\t|"
+_QUOTED_NUMBERS = re.compile(r'(?:"(?:[-+.0-9eE]*|NaN|-?Infinity)"(?:[,;\t|]|\Z))+\Z')
+"""A line of which nothing is missing, also without an end: a text in quotes might go on with one of its own."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _WORDS = {"True": True, "False": False, "true": True, "false": False}
 
@@ -25,11 +27,19 @@ def units(listing: SourceListing) -> Iterator[Unit]:
         yield tables.unit(NAME, path, listing, rows_of)
 
 
+def header_of(path: Path) -> list[str]:
+    """Return the names of the columns of a file; none where it cannot be read, or has no header."""
+    try:
+        return rows_of(path, SourceReading())[0]
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
 def rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
     """Return the names of the columns of a file, and its rows."""
     csv.field_size_limit(_LONGEST_CELL)
     with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-        first = file.readline()
+        first = file.readline(_LONGEST_CELL)
     separator = "\t" if path.suffix.lower() == ".tsv" else max(_SEPARATORS, key=first.count)
     header = next(csv.reader([first], delimiter=separator), [])
     # Without a name is the index that pandas writes in front.
@@ -71,7 +81,7 @@ class _CountedLines:
     def __iter__(self) -> Iterator[str]:
         for line in self._file:
             self._reading.advance(len(line))
-            self.is_open = not line.endswith(("\n", "\r"))
+            self.is_open = not line.endswith(("\n", "\r")) and not (line.endswith('"') and _QUOTED_NUMBERS.match(line))
             yield line
 
 

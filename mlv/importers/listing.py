@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from mlv.errors import InvalidArgument
+from mlv.importers.own_files import ROOM
 from mlv.importers.reading import Options
 
-_HIDDEN = (".git", ".mlv", "__pycache__")
-"""Folders in which nobody keeps experiments."""
+_HIDDEN = (".git", ".mlv", ROOM, "__pycache__")
+"""Folders in which nobody keeps experiments of other tools."""
 
 
 class SourceListing:
@@ -70,6 +71,10 @@ class SourceListing:
                 if path not in self.taken:
                     yield path
 
+    def within(self, folder: Path) -> Iterator[Path]:
+        """Yield the files of a folder itself that no format has taken yet."""
+        return (path for name in self.folders.get(folder, ()) if (path := folder / name) not in self.taken)
+
     def take(self, paths: Iterable[Path]) -> None:
         """Take files: no other format looks at them."""
         self.taken.update(paths)
@@ -84,7 +89,9 @@ class SourceListing:
             waiting += reversed(self._inner.get(inside, ()))
 
     def place(self, path: Path) -> tuple[tuple[str, ...], str]:
-        """Return the folders and the name of the experiment that a file or folder of the source becomes."""
+        """Return the folders and the name of the experiment that a file or folder becomes; around the source there are none."""
+        if path != self.root and self.root not in path.parents:
+            return (), path.resolve().name or "imported"
         relative = path.relative_to(self.root).parts
         return (relative[:-1], relative[-1]) if relative else ((), self._root_name)
 

@@ -865,7 +865,7 @@ def test_login_and_setup():
 # Limits.
 
 
-@pytest.mark.parametrize("name", ["Api", "Graph", "sweep", "agent", "link_model", "EvalTable"])
+@pytest.mark.parametrize("name", ["InternalApi", "Graph", "controller", "link_artifact", "link_model", "EvalTable"])
 def test_limits_name_the_attribute(name):
     """What is missing says so by its name, with a way to the same end, and `hasattr` is false."""
     assert not hasattr(wandb, name)

@@ -112,6 +112,11 @@ class Artifact(Draft):
         return f"{self._project.name}/{self.name}" if self._project is not None else self.name
 
     @property
+    def project(self) -> str | None:
+        """The project that it was logged in; None before."""
+        return None if self._project is None else self._project.name
+
+    @property
     def created_at(self) -> str:
         """When it was logged, in UTC.
 
@@ -327,7 +332,8 @@ class Artifact(Draft):
 def log_event(exp: Exp, call: str, artifact: Artifact) -> None:
     """Record in an experiment that an artifact was logged or used; a used one with the experiment that it comes from."""
     reference = {"experiment": ExpRef(artifact.origin)} if call == "use_artifact" else {}
-    exp.log(f"wandb/{call}", {"artifact": artifact.name, "type": artifact.type, "digest": artifact.digest, **reference})
+    facts = {"artifact": artifact.name, "project": artifact.project, "type": artifact.type, "digest": artifact.digest}
+    exp.log(f"wandb/{call}", {**facts, **reference})
 
 
 def _has_id(folder: Path, exp_id: str) -> bool:

@@ -43,6 +43,13 @@ class MissingModule(UnsupportedError, ModuleNotFoundError):
     """A module of wandb is missing here."""
 
 
+class NotFound(CommError, UsageError, ValueError):
+    """There is no such project, run, sweep or artifact."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
 class InvalidPath(UsageError, ValueError):
     """No file of an artifact can have this name."""
 

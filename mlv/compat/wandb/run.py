@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import Enum
 from operator import index
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import Exp
 from mlv.compat.wandb import limits
@@ -26,6 +26,9 @@ from mlv.compat.wandb.summary import Summary
 from mlv.compat.wandb.terminal import termwarn
 from mlv.compat.wandb.values import are_equal
 from mlv.compat.wandb.watching import CHOICES, Watch
+
+if TYPE_CHECKING:
+    from mlv.compat.wandb.sweeps.hyperband import Stopper
 
 _NUMBERS = frozenset({int, float, bool})
 """Types of values that a row of plain numbers is made of."""
@@ -76,6 +79,7 @@ class Run(Files):
         self._alerts: dict[str, float] = {}
         self._warned: set[str] = set()
         self._lock = threading.RLock()
+        self._stopper: Stopper | None = None
         self._pid = os.getpid()
         self._on_finish = on_finish
         vars(config)["_changed"] = self._store_config
@@ -93,6 +97,7 @@ class Run(Files):
         Raises:
             UsageError: The run is finished.
             TypeError: The data is no mapping, a name no text, or the step no integer.
+            EarlyTermination: The sweep ends the run here, which is no failure.
         """
         if step is None and commit is None and self._is_plain and type(data) is dict:
             # The fast path, for rows of plain numbers.
@@ -114,13 +119,19 @@ class Run(Files):
         number = None if step is None else index(step)
         with self._lock:
             row = self._step if number is None else number
-            self._log_into(row, data)
+            metrics = self._log_into(row, data)
             if self._exp is not None and row <= _LAST_STEP:  # the log rejects a greater one, and must take the next row
                 self._step = max(self._step, row)
                 if commit or (number is None and commit is None):
                     self._step += row >= self._step
+        if self._stopper is not None:
+            reason = self._stopper.reason_to_stop(metrics)
+            if reason is not None:
+                self._record({"stopped": reason})
+                self._finish(lambda exp: exp.close("interrupted"))
+                self._stopper.stop(reason)
 
-    def _log_into(self, step: int, data: Mapping[str, Any]) -> None:
+    def _log_into(self, step: int, data: Mapping[str, Any]) -> dict[str, Any]:
         row = taken_apart(data)
         if self._definitions:
             self._definitions.complete(self._put, row.metrics)
@@ -133,6 +144,7 @@ class Run(Files):
         if self._exp is not None:
             for name, item in row.media:
                 self._guarded(name, store_media, self._exp, name, item, step)
+        return row.metrics
 
     def _logged_rows(self) -> Iterator[Mapping[str, Any]]:
         if self._exp is not None:
@@ -308,6 +320,11 @@ class Run(Files):
                 self.notes = self._notes
         vars(self._config)["_items"].update(config)
         self._latest.update(summary)
+
+    def stop_by(self, stopper: Stopper | None) -> None:
+        """Have each row be looked at, and the run ended when its sweep says so. Not called by users."""
+        self._stopper = stopper
+        self._is_plain = self._is_plain and stopper is None
 
     def _check_unfinished(self, call: str) -> None:
         if self._is_finished:

@@ -176,11 +176,17 @@ class Identity:
         return self._start_time
 
     @property
-    def sweep_id(self) -> None:
-        """The sweep that it belongs to: there are none here."""
-        return None
+    def sweep_id(self) -> str | None:
+        """The sweep that it belongs to; None without one."""
+        sweep_id = self._settings.sweep_id
+        return None if sweep_id is None else str(sweep_id)
 
-    sweep_url = sweep_id
+    @property
+    def sweep_url(self) -> str | None:
+        """The address of the sweep's folder."""
+        if self._exp is None or self.sweep_id is None:
+            return None
+        return (self._exp.path.absolute().parent / ".wandb-sweeps" / self.sweep_id).as_uri()
 
     @property
     def settings(self) -> Settings:

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from mlv.errors import FileUnusable
 from mlv.experiment.importing.source import Item, SourceExperiment
 from mlv.importers import protobuf
 from mlv.importers.listing import SourceListing, size_of
+from mlv.importers.own_files import own_file
 from mlv.importers.protobuf import UNDECODABLE
 from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.tensorboard import records as r
@@ -155,6 +155,5 @@ def refuse_own(path: Path) -> None:
             return
         if writer.startswith(_MLV):
             experiment = writer.removeprefix(_MLV)[:8].decode(errors="replace")
-            text = f"{path} is an output that mlv itself wrote of experiment {experiment}: copy or merge that"
-            raise FileUnusable(text, path=str(path))
+            raise own_file(path, experiment)
         return

@@ -17,7 +17,7 @@ from mlv.importers.protobuf import UNDECODABLE
 from mlv.importers.reading import SourceReading
 from mlv.importers.tensorboard import records as r
 from mlv.importers.tensorboard.plugins import converted
-from mlv.importers.values import moment
+from mlv.importers.values import moment, params_added
 
 _OF_HPARAMS = re.compile(r"\d{9,}\.\d+\Z")
 PROJECTOR = "projector_config.pbtxt"
@@ -193,13 +193,8 @@ class _FileReader:
             for entry in protobuf.grouped(start).get(1, []):
                 fields = protobuf.grouped(entry)
                 params[protobuf.text(fields.get(1, [b""])[-1])] = _plain(fields.get(2, [b""])[-1])
-            added = {key: item for key, item in params.items() if key not in self._params}
-            changed = {key: item for key, item in params.items() if key in self._params and self._params[key] != item}
-            self._params.update(params)
-            if added:
-                yield self._item("params", added)
-            if changed:
-                yield self._item("params_changed", changed)
+            for type_, data in params_added(self._params, params):
+                yield self._item(type_, data)
         for end in content.get(4, []):
             self.status = {1: "ok", 2: "failed"}.get(protobuf.grouped(end).get(1, [0])[-1], self.status)
         # The experiment of the plugin lists which params and metrics its page shows: nothing that was measured.

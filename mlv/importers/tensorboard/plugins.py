@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate, pairwise
@@ -11,7 +10,6 @@ from typing import Any
 from mlv.experiment.importing.source import SourceFile
 from mlv.importers import protobuf, values
 from mlv.importers.tensorboard import records as r
-from mlv.optional import package
 
 Converted = tuple[str, Mapping[str, Any], str]
 """Type and data of an event, and what follows its tag in its name."""
@@ -152,10 +150,7 @@ def _of_any_plugin(tensor: Any, plugin: str, content: bytes) -> Iterator[Convert
     if isinstance(tensor, (bytes, list)):
         yield "event", {**named, "values": tensor}, ""
         return
-    file = io.BytesIO()
-    package("numpy", "tensorboard").save(file, tensor, allow_pickle=False)
-    npy = SourceFile(file.getvalue(), ".npy")
-    yield "array", {"file": npy, "shape": list(tensor.shape), "dtype": str(tensor.dtype), **named}, ""
+    yield "array", {**values.array(tensor), **named}, ""
 
 
 _PLUGINS: Mapping[str, Callable[[Any], Iterator[Converted]]] = {

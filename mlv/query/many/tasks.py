@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -67,8 +68,10 @@ def batches(items: Iterable[T], folder_of: Callable[[T], Path], most: int = MOST
 
 
 def size_bytes(folder: Path) -> int:
-    """Return the bytes of the logs of an experiment."""
-    return sum(size for _, size, _ in fingerprint(folder))
+    """Return the bytes of the logs of an experiment; of one that cannot be read, as is told by whoever reads it, none."""
+    with suppress(OSError):
+        return sum(size for _, size, _ in fingerprint(folder))
+    return 0
 
 
 def light(digest: Digest) -> Digest:
