@@ -24,6 +24,7 @@ from mlv.store.meta import meta_of
 
 GROUP_ROWS = 1 << 20
 """Rows of a group of a file: readers on object stores make a request for each column of each group."""
+_SHORT_BYTES = 1 << 16
 _DELTA = ("seq", "time")
 """Columns whose numbers are stored as differences."""
 _BOUNDED = ("exp", "name", "time")
@@ -125,7 +126,9 @@ def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summari
         and {(each.stream, each.copy) for each in entry.ranges} == set(task.source.logs(entry.path))
     )
     with task.source.folder(entry.path) as folder:
-        digest = summaries.digest_of(folder, entry.exp, meta.content, tables if is_whole else None)
+        # A short log is read line by line before columns are made of it.
+        tables = tables if is_whole and entry.size > _SHORT_BYTES else None
+        digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
     summaries.add_rows(rows, digest, entry.path, entry.month, task.now)
 
 
