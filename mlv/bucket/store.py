@@ -32,6 +32,10 @@ _PART_BYTES = 8 << 20
 """Of a large file in one request: within the timeout at 3.4 Mbit/s, and no upload is as old as the clocks may differ."""
 
 
+_PARTS_AT_ONCE = 2
+"""Of one large file: all of them lie in memory."""
+
+
 class Creation(enum.Enum):
     """The outcome of `create`."""
 
@@ -141,7 +145,20 @@ def checked_url(url: str) -> tuple[str, dict[str, str]]:
         raise InvalidArgument(f"the URL {url!r} names no bucket: write {parts.scheme}://bucket/prefix", url=url)
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise InvalidArgument(f"the URL {url!r} names no absolute folder: write file:///folder", url=url)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")), options
+    # Not by `urlunsplit`, which takes a path that begins with two slashes for a host.
+    path = parts.path.strip("/")
+    return f"{parts.scheme}://{parts.netloc}{'/' * (bool(path) or parts.scheme == 'file')}{path}", options
+
+
+def normal_url(url: str) -> str:
+    """Return a URL in the one form in which it is written into files.
+
+    Raises:
+        InvalidArgument: As `open_store`.
+    """
+    base, options = checked_url(url)
+    query = "&".join(f"{name}={value}" for name, value in sorted(options.items()))
+    return f"{base}?{query}" if query else base
 
 
 class _Store:
@@ -151,8 +168,7 @@ class _Store:
         self._base, self._options = checked_url(url)
         self._obstore = package("obstore", "bucket")
         self._errors = package("obstore.exceptions", "bucket")
-        query = "&".join(f"{name}={value}" for name, value in sorted(self._options.items()))
-        self.url = f"{self._base}?{query}" if query else self._base
+        self.url = normal_url(url)
         self._client = self._opened()
 
     def _opened(self) -> Any:
@@ -209,7 +225,15 @@ class _Store:
         is_large = size > _PART_BYTES
 
         def put() -> None:
-            self._obstore.put(self._client, key, content, mode="create", use_multipart=is_large, chunk_size=_PART_BYTES)
+            self._obstore.put(
+                self._client,
+                key,
+                content,
+                mode="create",
+                use_multipart=is_large,
+                chunk_size=_PART_BYTES,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
 
         try:
             self._call(put, key)
