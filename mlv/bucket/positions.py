@@ -186,11 +186,12 @@ def is_shipped(folder: str | os.PathLike[str]) -> bool:
 
 def behind_s(folder: Path, now: datetime) -> float | None:
     """Return the age in seconds of the oldest line that a bucket lacks, 0 if none does; None where nothing was shipped."""
-    positions = positions_of(folder)
-    if not positions:
-        return None
-    ages = [(now - written).total_seconds() for position in positions for written in _unshipped(folder, position)]
-    return max([0.0, *ages])
+    return max((lag_s(folder, position, now) for position in positions_of(folder)), default=None)
+
+
+def lag_s(folder: Path, position: Position, now: datetime) -> float:
+    """Return the age in seconds of the oldest line that one bucket lacks, 0 if none does."""
+    return max([0.0, *((now - written).total_seconds() for written in _unshipped(folder, position))])
 
 
 def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:
