@@ -328,10 +328,10 @@ def _buckets(folder: Path) -> Iterator[Check]:
         )
         if not late:
             yield Check("buckets", url, f"it has all lines of {words.counted(len(entries), 'experiment')}")
-        for lag_s, exp, position in late[:_MOST_LATE]:
+        for lag_s, path, position in late[:_MOST_LATE]:
             problem = f": {position.problem}" if position.problem else ""
             is_stuck = bool(problem) or lag_s > _STUCK_S
-            text = f"{exp} is {words.duration(lag_s)} behind{problem}"
+            text = f"{path} is {words.duration(lag_s)} behind{problem}"
             advice = f"`mlv push {folder} {url}` ships what the folder has" if is_stuck else ""
             yield Check("buckets", url, text, CHANGE if is_stuck else NOTE, advice)
         if len(late) > _MOST_LATE:
