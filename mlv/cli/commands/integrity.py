@@ -8,12 +8,12 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import NOT_WELL, app
-from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root
+from mlv.cli.options import AsJson, Below, DryRun, Experiment, Experiments, On, Root
 
 
 @app.command("verify")
 def verify(
-    exp: Experiment,
+    exps: Experiments,
     expect: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -23,21 +23,24 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    on: On = None,
     as_json: AsJson = False,
     root: Below = Path("."),
 ) -> None:
-    """Check that an experiment is complete and unchanged since it was written.
+    """Check that experiments are complete and unchanged since they were written.
 
-    The verdict is intact, unproven, truncated, missing or edited.
+    The verdict is intact, unproven, truncated, missing or edited. A folder that is no experiment stands for all below it.
 
     Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
     end: only --expect does.
 
-    The exit status is 0 if the verdict is intact, else 1.
+    The exit status is 0 if every verdict is intact, else 1.
     """
     from mlv.cli import choose, verify  # the other commands do without
 
-    if not verify.run(choose.experiment_or_log(exp, root), as_json, expect):
+    paths = choose.experiments_or_log(exps, root)
+    is_one = len(paths) == 1 and (on is None or expect is not None or paths[0].is_file())
+    if not (verify.run(paths[0], as_json, expect) if is_one else verify.run_many(paths, as_json, expect, on)):
         raise typer.Exit(NOT_WELL)
 
 
