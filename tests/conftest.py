@@ -27,6 +27,8 @@ import pytest
 from mlv import notices
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+pytest_plugins = ["bucket.stores"]
+"""Object stores are at work once for all tests, wherever these are."""
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6 << 30
 """Free memory from which on the temporary files of tests are kept in it: they take 1.5 GB."""
@@ -90,6 +92,12 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said once in another test may be said again."""
     monkeypatch.setattr(notices, "lines_warned", set())
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep indexes and mirrors apart from those of the user."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mlv.query.many import families, table
 from mlv.query.sql import engine
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
-from mlv.store.paths import checked_path
+from mlv.store.paths import bucket_url, checked_path
 
 if TYPE_CHECKING:
     from mlv.executors import On
@@ -40,7 +40,8 @@ def find(
     """Return the experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
 
     Args:
-        root: A folder that holds experiments, at any depth.
+        root: A folder that holds experiments, at any depth; or the URL of a bucket, `s3://lab/runs`, whose experiments are
+            mirrored as they are now.
         kind: Only experiments of this kind.
         where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`; or a
             mapping of params to the values that they have.
@@ -48,8 +49,10 @@ def find(
 
     Raises:
         InvalidArgument: The root is no folder, or the kind, the predicate or a tag is no text.
+        BucketError: The bucket cannot be read.
+        NotAnExperiment: The bucket holds none at or below the URL.
     """
-    folder = checked_path(root, "root")
+    folder = checked_path(root, "root") if (url := bucket_url(root)) is None else _mirrored(url)
     if not folder.is_dir():
         subject = "is a file" if folder.exists() else "does not exist"
         raise InvalidArgument(f"root {str(root)!r} {subject}: give a folder that holds experiments", root=str(root))
@@ -59,6 +62,12 @@ def find(
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{subject}={value!r} is of type {type(value).__name__}: give a text", value=value)
     return Experiments(folder, _Filter(kind, where, frozenset(required_tags)), DigestReader())
+
+
+def _mirrored(url: str) -> Path:
+    from mlv.bucket.mirror import mirrored  # `import mlv` does without
+
+    return mirrored(url).folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,22 @@ def parse(
         yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, block_bytes), PARSERS)
 
 
-def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped], many: int = MANY) -> list[Any]:
-    """Return the tables of some lines; lines that are no events are added to `skipped`."""
+def parse_block(
+    block: bytes,
+    start: int,
+    stream: str,
+    skipped: list[Skipped],
+    many: int = MANY,
+    unlike: list[tuple[int, bytes]] | None = None,
+) -> list[Any]:
+    """Return the tables of some lines; lines that are no events are added to `skipped`.
+
+    Lines that are not like others of type `metrics` are added to `unlike`, each with its position in the block: all lines of
+    other types are among them.
+    """
     tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], lines_of(block))
+    if unlike is not None:
+        unlike += remaining
     remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not wire.looks_whole(line)]
     if len(remaining) >= many:
         plain = [line for _, line in remaining if _is_plain(line)]
