@@ -64,6 +64,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "history": reading.history,
     "ls": many.listing,
     "aggregate": many.pooling,
+    "executors": many.scaling,
     "follow": many.following,
     "projections": projections.projections,
     "importers": importers.importers,
