@@ -26,10 +26,23 @@ MlvError
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
+├── OnlyRead             (PermissionError)    the experiment is in a bucket, and nothing is logged into it there
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
-└── MissingExtra         (ImportError)        an optional package is needed
+├── TaskNotDone          (RuntimeError)       the workers of an executor ended, cannot be reached, or cannot run mlv
+├── MissingExtra         (ImportError)        an optional package is needed
+├── BucketError          (OSError)            an object store cannot do what was asked
+│   ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
+│   ├── BucketDenied     (PermissionError)    it refuses the credentials, or these may not do this
+│   ├── BucketMissing    (FileNotFoundError)  there is no bucket of that name
+│   ├── NoSuchObject     (FileNotFoundError)  there is no object of that name
+│   └── ObjectDiffers    (FileExistsError)    there is another one of that name, which stays
+└── LakeError            (OSError)            a lake cannot be built, or read
+    ├── LakeMissing      (FileNotFoundError)  there is no lake
+    ├── LakeDamaged      (ValueError)         its plans or tables are not what mlv wrote
+    ├── LakeBusy         (BlockingIOError)    another builder is at work, and the store does not keep two apart
+    └── LakeTooNew       (ValueError)         a newer version of mlv built it
 
 MlvWarning               (UserWarning)
 ├── RejectedWarning      an event could not be stored as it was given
@@ -48,6 +61,10 @@ from typing import TYPE_CHECKING, Any
 from mlv.words import printable
 
 __all__ = [
+    "BucketDenied",
+    "BucketError",
+    "BucketMissing",
+    "BucketUnreachable",
     "CannotResume",
     "CheckpointMissing",
     "CheckpointNotLoaded",
@@ -63,13 +80,21 @@ __all__ = [
     "InvalidParams",
     "InvalidPattern",
     "InvalidStep",
+    "LakeBusy",
+    "LakeDamaged",
+    "LakeError",
+    "LakeMissing",
+    "LakeTooNew",
     "MetaEdited",
     "MissingExtra",
     "MlvError",
     "MlvWarning",
+    "NoSuchObject",
     "NotAnExperiment",
     "NotAnnotated",
     "NotStorable",
+    "ObjectDiffers",
+    "OnlyRead",
     "OutputFailed",
     "ParamsConflict",
     "QueryFailed",
@@ -78,6 +103,7 @@ __all__ = [
     "ReferenceBroken",
     "RejectedWarning",
     "SavedirUnusable",
+    "TaskNotDone",
     "TooManyStreams",
     "UnknownMetric",
     "UnknownParam",
@@ -217,6 +243,10 @@ class MetaEdited(MlvError, ValueError):
     """meta.json is not the one that its runs recorded."""
 
 
+class OnlyRead(MlvError, PermissionError):
+    """The experiment is in a bucket, and nothing is logged into it there."""
+
+
 class RanksNotMet(MlvError, TimeoutError):
     """The main rank of this launch did not make the experiment in time."""
 
@@ -229,8 +259,56 @@ class CannotResume(MlvError, ValueError):
     """The files of an output are not those of its last commit: it is built again from the beginning of the log."""
 
 
+class TaskNotDone(MlvError, RuntimeError):
+    """The workers of an executor ended, cannot be reached, or cannot run mlv."""
+
+
 class MissingExtra(MlvError, ImportError):
     """An optional package is needed for this call."""
+
+
+class BucketError(MlvError, OSError):
+    """An object store cannot do what was asked; its text names the URL."""
+
+
+class BucketUnreachable(BucketError, ConnectionError):
+    """An object store does not answer, or answers with a fault of its own: another try may help."""
+
+
+class BucketDenied(BucketError, PermissionError):
+    """An object store refuses the credentials, or these may not do what was asked."""
+
+
+class BucketMissing(BucketError, FileNotFoundError):
+    """There is no bucket of that name."""
+
+
+class NoSuchObject(BucketError, FileNotFoundError):
+    """There is no object of that name in the bucket."""
+
+
+class ObjectDiffers(BucketError, FileExistsError):
+    """There is another object of that name in the bucket; it stays as it is."""
+
+
+class LakeError(MlvError, OSError):
+    """A lake cannot be built or read; its text names the URL."""
+
+
+class LakeMissing(LakeError, FileNotFoundError):
+    """There is no lake at the URL."""
+
+
+class LakeDamaged(LakeError, ValueError):
+    """The plans or tables of a lake are not what mlv wrote: an object was edited, or another program wrote one."""
+
+
+class LakeBusy(LakeError, BlockingIOError):
+    """Another builder is at work, on a store that does not keep two apart."""
+
+
+class LakeTooNew(LakeError, ValueError):
+    """A newer version of mlv built the lake."""
 
 
 class MlvWarning(UserWarning):
