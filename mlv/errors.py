@@ -29,7 +29,12 @@ MlvError
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
-└── MissingExtra         (ImportError)        an optional package is needed
+├── MissingExtra         (ImportError)        an optional package is needed
+└── BucketError          (OSError)            an object store cannot do what was asked
+    ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
+    ├── BucketDenied     (PermissionError)    it refuses the credentials, or these may not do this
+    ├── BucketMissing    (FileNotFoundError)  there is no bucket of that name
+    └── NoSuchObject     (FileNotFoundError)  there is no object of that name
 
 MlvWarning               (UserWarning)
 ├── RejectedWarning      an event could not be stored as it was given
@@ -48,6 +53,10 @@ from typing import TYPE_CHECKING, Any
 from mlv.words import printable
 
 __all__ = [
+    "BucketDenied",
+    "BucketError",
+    "BucketMissing",
+    "BucketUnreachable",
     "CannotResume",
     "CheckpointMissing",
     "CheckpointNotLoaded",
@@ -67,6 +76,7 @@ __all__ = [
     "MissingExtra",
     "MlvError",
     "MlvWarning",
+    "NoSuchObject",
     "NotAnExperiment",
     "NotAnnotated",
     "NotStorable",
@@ -231,6 +241,26 @@ class CannotResume(MlvError, ValueError):
 
 class MissingExtra(MlvError, ImportError):
     """An optional package is needed for this call."""
+
+
+class BucketError(MlvError, OSError):
+    """An object store cannot do what was asked; its text names the URL."""
+
+
+class BucketUnreachable(BucketError, ConnectionError):
+    """An object store does not answer, or answers with a fault of its own: another try may help."""
+
+
+class BucketDenied(BucketError, PermissionError):
+    """An object store refuses the credentials, or these may not do what was asked."""
+
+
+class BucketMissing(BucketError, FileNotFoundError):
+    """There is no bucket of that name."""
+
+
+class NoSuchObject(BucketError, FileNotFoundError):
+    """There is no object of that name in the bucket."""
 
 
 class MlvWarning(UserWarning):

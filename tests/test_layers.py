@@ -23,6 +23,8 @@ FLOORS = [
     {"mlv.query", "mlv.retention"},
     {"mlv.hdf", "mlv.transport"},
     {"mlv.audit", "mlv.projections"},
+    {"mlv.bucket"},
+    {"mlv.lake"},
     {"mlv.experiment"},
     {"mlv"},
     {"mlv.compat", "mlv.importers", "mlv.integrations", "mlv.web"},
