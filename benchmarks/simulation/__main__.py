@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.simulation import builders, costs, report, table
 from benchmarks.simulation.simulate import ablations, five_designs, simulate
 from benchmarks.simulation.trace import Trace
 
+RUNS_A_SLOT = 40
 _STEPS = ("measure", "validate", "builders", "table", "simulate")
 
 
@@ -41,15 +43,15 @@ def main() -> int:
 def _simulate(count: int, figures: Path | None) -> None:
     trace, fitted = Trace(), costs.Costs.load()
     outcome = simulate(trace, count, five_designs(trace, count, fitted))
-    print(report.of_outcome(outcome))
-    few = min(count, 100_000)
+    print(report.of_outcome(outcome), flush=True)
     changed = {name: make() for name, make in ablations(trace, fitted).items()}
-    print(report.of_ablations(simulate(trace, few, list(changed.values())), list(changed)))
-    sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size <= count]
-    growth = [simulate(trace, size, five_designs(trace, size, fitted)) for size in sizes[:-1]] + [outcome]
-    print(report.of_growth(growth))
+    print(report.of_ablations(simulate(trace, count, list(changed.values())), list(changed)), flush=True)
+    laboratories = [replace(trace, hosts=hosts) for hosts in (1, 5, 50, 500)]
+    sizes = [min(count, RUNS_A_SLOT * each.hosts * each.slots) for each in laboratories]
+    growth = [simulate(each, size, five_designs(each, size, fitted)) for each, size in zip(laboratories, sizes, strict=True)]
+    print(report.of_growth(growth, [each.hosts * each.slots for each in laboratories]))
     if figures:
-        report.draw(outcome, growth, figures)
+        report.draw(outcome, growth, [each.hosts * each.slots for each in laboratories], figures)
 
 
 def _options() -> argparse.Namespace:

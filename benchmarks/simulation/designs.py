@@ -21,6 +21,7 @@ MERGED_SEGMENTS = 64
 SEGMENT_BYTES = 8 << 20
 TASK_EVENTS = 350_000
 """So many lines are 64 MiB, a task of the lake's builder."""
+META_BYTES, NEWS_BYTES, WHOLE_BYTES = 1_000, 100, 50
 LONGEST_RETRY_S = 30.0
 METRICS = 3
 """Values of an event."""
@@ -154,19 +155,25 @@ class Segments(Design):
         *,
         news: bool = True,
         txn: bool = True,
-        lake_every_s: float = 600.0,
+        lake_every_s: float | None = 600.0,
+        pulled: float = 0.05,
+        pulls: bool = True,
     ) -> None:
         super().__init__(costs, every_s, seed)
-        self.news, self.txn, self.lake_every_s = news, txn, lake_every_s
+        self.pulls = pulls
+        self.news, self.txn, self.lake_every_s, self.pulled = news, txn, lake_every_s, pulled
         self._copies: dict[int, _Copies] = {}
         self._active = 0
         self._rate = _Integral()
         self._shipments = _Integral()
+        self._built_at = 0.0
         self._killed_at = self.random.expovariate(1 / (6 * HOUR_S))
 
     def attach(self, loop: Loop, is_over: Callable[[], bool]) -> None:
-        """Let the lake's builder begin."""
-        loop.at(self.lake_every_s, lambda: self._build(loop, is_over))
+        """Let the lake's builder begin, if there is a lake."""
+        if self.lake_every_s is not None:
+            interval_s = self.lake_every_s
+            loop.at(interval_s, lambda: self._build(loop, interval_s, is_over))
 
     def begun(self, now: float, run: Run) -> None:
         self._active += 1
@@ -180,20 +187,26 @@ class Segments(Design):
         self._shipments.add(now, -self._shipping_rate(run))
         copies = self._copies.setdefault(run.number, _Copies())
         totals.lists += 1  # a shipper asks once what is there
+        totals.puts += 1  # meta.json, which is there already when a run goes on elsewhere
+        totals.bytes_up += META_BYTES
         if attempt.number == 0:
-            self._put(copies, 1, 1_000)  # meta.json
-        else:
+            copies.objects, copies.stored = 1, META_BYTES
+        elif self.pulls:
             totals.gets += copies.objects  # to go on elsewhere, the log is pulled
             totals.lists += 1
-        self._put(copies, 1 + int(attempt.length_s // DAY_S), 200)  # news, once a day
+        news = 1 + int(attempt.length_s // DAY_S)
+        totals.puts += news
+        totals.objects += news
+        totals.bytes_up += news * NEWS_BYTES
+        totals.bytes_stored += news * NEWS_BYTES
         self._ship(attempt, copies)
         if attempt.killed:
             self.lose(attempt, self.unsafe_s(attempt, self.costs.put_s(self._segment_bytes(attempt))))
             return
-        self._put(copies, 1, 200)  # that it is whole
+        self._put(copies, 1, WHOLE_BYTES)
         totals.objects_read.append(copies.objects)
-        totals.gets += PULLED * copies.objects
-        totals.lists += PULLED * math.ceil(copies.objects / 1000)
+        totals.gets += self.pulled * copies.objects
+        totals.lists += self.pulled * math.ceil(copies.objects / 1000)
         totals.objects += copies.objects
         totals.bytes_stored += copies.stored
         del self._copies[run.number]
@@ -238,7 +251,7 @@ class Segments(Design):
     def _shipping_rate(self, run: Run) -> float:
         return min(run.rate, 1 / self.every_s)
 
-    def _build(self, loop: Loop, is_over: Callable[[], bool]) -> None:
+    def _build(self, loop: Loop, interval_s: float, is_over: Callable[[], bool]) -> None:
         """Plan, parse, append and merge; begin again when the interval is over, or at once."""
         now, costs, totals = loop.now, self.costs, self.totals
         events, segments = self._rate.taken(now), self._shipments.taken(now)
@@ -265,11 +278,11 @@ class Segments(Design):
             while self._killed_at < now + build_s:
                 self._killed_at += self.random.expovariate(1 / (6 * HOUR_S))
             build_s += build_s + STARTED_AGAIN_S
-        since_s = self.lake_every_s
         for _ in range(4):
-            totals.stale_s.append(self._age_s(0.1) + self.random.uniform(0, since_s) + build_s)
+            totals.stale_s.append(self._age_s(0.1) + self.random.uniform(0, now - self._built_at) + build_s)
+        self._built_at = now
         if not is_over():
-            loop.at(now + max(self.lake_every_s, build_s), lambda: self._build(loop, is_over))
+            loop.at(now + max(interval_s, build_s), lambda: self._build(loop, interval_s, is_over))
 
 
 class SmallSegments(Segments):

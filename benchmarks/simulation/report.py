@@ -93,14 +93,16 @@ def of_ablations(outcome: Outcome, names: Sequence[str]) -> str:
     return _table(f"Ablations, {outcome.runs:,} runs", header, rows)
 
 
-def of_growth(outcomes: Sequence[Outcome]) -> str:
-    """How costs grow with what is there."""
-    designs = [design.title for design in outcomes[0].designs]
+def of_growth(outcomes: Sequence[Outcome], at_once: Sequence[int]) -> str:
+    """How costs grow with the laboratory."""
     rows = []
-    for number, title in enumerate(designs):
-        each = [outcome.designs[number].totals.dollars() / outcome.run_hours * 1000 for outcome in outcomes]
-        rows.append((title, *(f"{value:,.2f}" for value in each)))
-    return _table("Dollars per 1,000 run hours", ("design", *(f"{outcome.runs:,} runs" for outcome in outcomes)), rows)
+    for number, design in enumerate(outcomes[0].designs):
+        rows.append((design.title, *(f"{value:,.2f}" for value in _dollars(outcomes, number))))
+    return _table("Dollars per 1,000 run hours", ("design", *(f"{count:,} runs at once" for count in at_once)), rows)
+
+
+def _dollars(outcomes: Sequence[Outcome], number: int) -> list[float]:
+    return [each.designs[number].totals.dollars() / each.run_hours * 1000 for each in outcomes]
 
 
 def of_validation(results: Iterable[Mapping[str, Any]]) -> str:
@@ -146,7 +148,7 @@ def of_table(result: Mapping[str, Any]) -> str:
     return _table("The table of experiments", ("", ""), rows)
 
 
-def draw(outcome: Outcome, growth: Sequence[Outcome], into: Path) -> None:
+def draw(outcome: Outcome, growth: Sequence[Outcome], at_once: Sequence[int], into: Path) -> None:
     """Draw what is lost, and what it costs, into SVG files."""
     import matplotlib
 
@@ -163,9 +165,8 @@ def draw(outcome: Outcome, growth: Sequence[Outcome], into: Path) -> None:
     figure.savefig(into / "simulated_loss.svg", metadata={"Date": None})
     figure, axes = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
     for number, design in enumerate(outcome.designs):
-        costs = [each.designs[number].totals.dollars() / each.run_hours * 1000 for each in growth]
-        axes.plot([each.runs for each in growth], costs, marker="o", label=design.title)
-    axes.set(xscale="log", yscale="log", xlabel="runs", ylabel="dollars per 1,000 run hours")
+        axes.plot(at_once, _dollars(growth, number), marker="o", label=design.title)
+    axes.set(xscale="log", yscale="log", xlabel="runs at once", ylabel="dollars per 1,000 run hours")
     axes.legend(frameon=False)
     figure.savefig(into / "simulated_costs.svg", metadata={"Date": None})
     plt.close("all")

@@ -27,11 +27,11 @@ class Outcome:
     """Our own time."""
 
 
-def simulate(trace: Trace, count: int, designs: Sequence[Design]) -> Outcome:
+def simulate(trace: Trace, count: int, designs: Sequence[Design], observers: Sequence[Observer] = ()) -> Outcome:
     """Let all runs end, and all lake builders with them."""
     began = perf_counter()
     loop, tally = Loop(), _Tally()
-    laboratory = Laboratory(loop, trace, trace.runs(count), [tally, *designs])
+    laboratory = Laboratory(loop, trace, trace.runs(count), [tally, *observers, *designs])
     for design in designs:
         if isinstance(design, Segments):
             design.attach(loop, lambda: laboratory.running == 0)
