@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean
 from typing import Any
 
 from benchmarks.measuring import LOSS, LR, folder, timed_ms
 from benchmarks.simulation.far_store import FarStore, far_store
-from benchmarks.simulation.fits import Fit, fit
+from benchmarks.simulation.fits import Fit, Form, fit
 
 FILE = Path(__file__).with_name("costs.json")
 LATENCIES_MS = (0, 20, 80, 200)
 GZIP_LEVEL = 6
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _BEYOND = 10_000_000
+_EVENTS = (3_000, 30_000, 300_000, 3_000_000)
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class Costs:
 
 
 def measure(quick: bool, machine: dict[str, Any]) -> dict[str, Any]:
-    """Measure everything; half a minute if quick, five minutes if not."""
-    repetitions = 3 if quick else 9
+    """Measure everything; a minute if quick, five if not."""
+    repetitions = 3 if quick else 11
     with folder() as scratch:
-        logs = {count: _log(scratch, count) for count in (1_000, 10_000, 100_000, 1_000_000)}
-        text = (logs[1_000_000] / "log.jsonl").read_bytes()
-        result: dict[str, Any] = {"machine": machine, "line_bytes": len(text) / 1_000_000}
+        logs = {count: _log(scratch, count) for count in _EVENTS}
+        text = (logs[_EVENTS[-1]] / "log.jsonl").read_bytes()
+        result: dict[str, Any] = {"machine": machine, "line_bytes": len(text) / _EVENTS[-1]}
         result |= _gzip(text, repetitions) | _parsing(logs, repetitions) | _tables(scratch, 3 if quick else 5)
         with far_store() as store:
             result |= _requests(store, repetitions) | _commits(store, 3 if quick else 5)
@@ -97,19 +98,20 @@ def _gzip(text: bytes, repetitions: int) -> dict[str, Fit]:
         middle = text[len(text) // 2 :][:size]
         return _least(lambda: gzip.compress(middle, GZIP_LEVEL, mtime=0), repetitions)
 
-    # A window of 32 kB that is not full yet is searched faster: rates begin at 10 kB.
-    rates = fit([(float(size), seconds_of(size)) for size in _SIZES[1:]], (_BEYOND, seconds_of(_BEYOND)), ["line"])
-    return {"gzip_bytes": _fitted(bytes_of, (200, 2_000, 20_000, 200_000), 2_000_000), "gzip_s": rates}
+    return {
+        "gzip_bytes": _fitted(bytes_of, (200, 2_000, 20_000, 200_000), 2_000_000),
+        # A window of 32 kB that is not full yet is searched faster: rates begin above it.
+        "gzip_s": _fitted(seconds_of, (50_000, 500_000, 5_000_000), 50_000_000, ["line"]),
+    }
 
 
 def _parsing(logs: dict[int, Path], repetitions: int) -> dict[str, Fit]:
     from mlv.query.metrics import long_table
 
     def seconds_of(count: int) -> float:
-        return _least(lambda: _parsed(logs[count], long_table.metrics), 3 if count == 1_000_000 else repetitions)
+        return _least(lambda: _parsed(logs[count], long_table.metrics), 3 if count > 1_000_000 else repetitions)
 
-    points = [(float(count), seconds_of(count)) for count in logs]
-    return {"parse_s": fit(points[:-1], points[-1], ["line"])}
+    return {"parse_s": _fitted(seconds_of, _EVENTS[:-1], _EVENTS[-1], ["line"])}
 
 
 def _parsed(path: Path, metrics: Callable[[Path], Any]) -> None:
@@ -137,9 +139,9 @@ def _tables(scratch: Path, repetitions: int) -> dict[str, Fit]:
     few = _rows(10)
     spent = list(_times(lambda: write_deltalake(versions, few, mode="append"), 1_010))
 
-    def since_checkpoint(number: int) -> float:
-        # Every 100 versions the log is summed up, and reading it begins there: the tenth such span is like the first.
-        return median(spent[max(0, number - 5) : number + 5])
+    def at_version(number: int) -> float:
+        # Every 100 versions the log is summed up, so that times rise and fall: the mean over such a span.
+        return mean(spent[number - 50 : number + 50])
 
     def merge(count: int) -> float:
         path = scratch / f"merge_{count}"
@@ -154,9 +156,9 @@ def _tables(scratch: Path, repetitions: int) -> dict[str, Fit]:
 
     rows = (1_000, 10_000, 100_000)
     return {
-        "commit_s": _fitted(commit, rows, 1_000_000),
-        "commit_version_s": fit([(x, since_checkpoint(x)) for x in (5, 30, 90)], (90, since_checkpoint(990)), ["line"]),
-        "merge_s": _fitted(merge, rows, 1_000_000),
+        "commit_s": _fitted(commit, rows, 1_000_000, ["line"]),
+        "commit_version_s": _fitted(at_version, (50, 150, 450), 950, ["line"]),
+        "merge_s": _fitted(merge, rows, 1_000_000, ["line"]),
     }
 
 
@@ -199,24 +201,27 @@ def _requests(store: FarStore, repetitions: int) -> dict[str, dict[str, Fit]]:
         store.move(latency_ms)
 
         def put(size: int) -> float:
-            return _middle(lambda: obstore.put(client, f"sizes/{size}", b"x" * size, use_multipart=False), repetitions)
+            return _least(lambda: obstore.put(client, f"sizes/{size}", b"x" * size, use_multipart=False), repetitions)
 
         def get(size: int) -> float:
-            return _middle(lambda: obstore.get(client, f"sizes/{size}").bytes(), repetitions)
+            return _least(lambda: obstore.get(client, f"sizes/{size}").bytes(), repetitions)
 
         def listing(count: int) -> float:
-            return _middle(lambda: sum(map(len, obstore.list(client, f"keys/{count}/"))), repetitions)
+            # moto sorts all its keys for each page.
+            return _least(lambda: sum(map(len, obstore.list(client, f"keys/{count}/"))), 3 if count > 1000 else repetitions)
 
-        result["put_s"][str(latency_ms)] = _fitted(put, _SIZES, _BEYOND)
-        result["get_s"][str(latency_ms)] = _fitted(get, _SIZES, _BEYOND)
+        result["put_s"][str(latency_ms)] = _fitted(put, _SIZES, _BEYOND, ["line"])
+        result["get_s"][str(latency_ms)] = _fitted(get, _SIZES, _BEYOND, ["line"])
         # Ten pages are ten requests one after the other: a page of them is held against the function.
         pages = [(float(count), listing(count)) for count in (10, 100, 1_000)]
         result["list_s"][str(latency_ms)] = fit(pages, (1_000, listing(10_000) / 10), ["line"])
     return result
 
 
-def _fitted(measured: Callable[[int], float], sizes: Sequence[int], beyond: int) -> Fit:
-    return fit([(float(size), measured(size)) for size in sizes], (float(beyond), measured(beyond)))
+def _fitted(
+    measured: Callable[[int], float], sizes: Sequence[int], beyond: int, forms: Sequence[Form] = ("line", "power")
+) -> Fit:
+    return fit([(float(size), measured(size)) for size in sizes], (float(beyond), measured(beyond)), forms)
 
 
 def _times(action: Callable[[], object], repetitions: int) -> Iterator[float]:
@@ -227,8 +232,3 @@ def _times(action: Callable[[], object], repetitions: int) -> Iterator[float]:
 def _least(action: Callable[[], object], repetitions: int) -> float:
     """Seconds of the quickest: a neighbour on a shared machine only ever adds."""
     return min(_times(action, repetitions))
-
-
-def _middle(action: Callable[[], object], repetitions: int) -> float:
-    """Seconds in the middle: the waiting for a store is not our processor's."""
-    return median(_times(action, repetitions))

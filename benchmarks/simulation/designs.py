@@ -186,11 +186,9 @@ class Segments(Design):
         self._rate.add(now, -run.rate)
         self._shipments.add(now, -self._shipping_rate(run))
         copies = self._copies.setdefault(run.number, _Copies())
-        totals.lists += 1  # a shipper asks once what is there
-        totals.puts += 1  # meta.json, which is there already when a run goes on elsewhere
-        totals.bytes_up += META_BYTES
+        totals.gets += 1  # whether meta.json is there; of a new copy nothing else is asked
         if attempt.number == 0:
-            copies.objects, copies.stored = 1, META_BYTES
+            self._put(copies, 1, META_BYTES)
         elif self.pulls:
             totals.gets += copies.objects  # to go on elsewhere, the log is pulled
             totals.lists += 1

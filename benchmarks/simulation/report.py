@@ -19,7 +19,7 @@ _FUNCTIONS = {
     "gzip_s": "gzip level 6, by raw bytes",
     "parse_s": "lines to columns by mlv, by events",
     "commit_s": "append to a Delta table on a disk, by rows",
-    "commit_version_s": "the same, by versions since the last checkpoint",
+    "commit_version_s": "append of 10 rows, by versions of the table",
     "merge_s": "merge of 1,000 rows, by rows of the table",
     "commit_trips": "append of 1,000 rows to a bucket, by ms of latency",
 }
