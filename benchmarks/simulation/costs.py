@@ -51,8 +51,8 @@ class Costs:
         data = json.loads(path.read_text())
         near = ("gzip_bytes", "gzip_s", "parse_s", "commit_s", "merge_s", "commit_trips")
         far = ("put_s", "get_s", "list_s")
-        functions = {name: Fit(**data[name]) for name in near}
-        functions |= {name: Fit(**data[name][str(latency_ms)]) for name in far}
+        functions = {name: Fit(**data[name]).function() for name in near}
+        functions |= {name: Fit(**data[name][str(latency_ms)]).function() for name in far}
         return cls(data["line_bytes"], latency_ms=latency_ms, **functions)
 
 

@@ -186,18 +186,10 @@ class Segments(Design):
         self._rate.add(now, -run.rate)
         self._shipments.add(now, -self._shipping_rate(run))
         copies = self._copies.setdefault(run.number, _Copies())
-        totals.gets += 1  # whether meta.json is there; of a new copy nothing else is asked
-        if attempt.number == 0:
-            self._put(copies, 1, META_BYTES)
-        elif self.pulls:
-            totals.gets += copies.objects  # to go on elsewhere, the log is pulled
-            totals.lists += 1
-        news = 1 + int(attempt.length_s // DAY_S)
-        totals.puts += news
-        totals.objects += news
-        totals.bytes_up += news * NEWS_BYTES
-        totals.bytes_stored += news * NEWS_BYTES
-        self._ship(attempt, copies)
+        segments = self.shipments(attempt)
+        if segments:
+            self._announce(attempt, copies)
+            self._ship(attempt, copies, segments)
         if attempt.killed:
             self.lose(attempt, self.unsafe_s(attempt, self.costs.put_s(self._segment_bytes(attempt))))
             return
@@ -211,17 +203,37 @@ class Segments(Design):
         self.ended_runs += 1
 
     def shipments(self, attempt: Attempt) -> float:
-        """How many segments an attempt ships: one a tick, if there is something new."""
-        request_s = self.costs.put_s(self.costs.gzip_bytes(self.costs.line_bytes * max(1.0, attempt.run.rate * self.every_s)))
-        ticks = self.online_s(attempt) / (self.every_s + request_s)
-        return max(1.0, min(attempt.events, ticks), attempt.events * self.costs.line_bytes / SEGMENT_BYTES)
+        """How many segments an attempt ships: one a tick, if there is something new, and one when the run has ended."""
+        cycle_s = self.every_s + self.costs.put_s(self._segment_bytes(attempt))
+        online_s = self.online_s(attempt)
+        ticks = math.floor(online_s / cycle_s + self.random.random())  # the first comes anywhere within the first cycle
+        if not attempt.killed:
+            return max(min(attempt.events, ticks) + 1, attempt.events * self.costs.line_bytes / SEGMENT_BYTES)
+        return max(min(attempt.events, ticks), attempt.events * self.costs.line_bytes / SEGMENT_BYTES if ticks else 0.0)
 
     def finish(self, now: float) -> None:
         _list_by_table(self.totals, self.costs, self.ended_runs)
         self.totals.services_dollars += self.totals.builder_s / HOUR_S * PRICES.core_hour
 
-    def _ship(self, attempt: Attempt, copies: _Copies) -> None:
-        segments = self.shipments(attempt)
+    def _announce(self, attempt: Attempt, copies: _Copies) -> None:
+        totals = self.totals
+        totals.gets += 1  # whether meta.json is there; of a new copy nothing else is asked
+        if not copies.objects:
+            self._put(copies, 1, META_BYTES)
+        elif self.pulls:
+            # To go on elsewhere, the log is pulled; the folder is another copy, and ships all its lines.
+            totals.gets += copies.objects
+            totals.lists += 1
+            raw = attempt.events_before * self.costs.line_bytes
+            whole = max(1, math.ceil(raw / SEGMENT_BYTES))
+            self._put(copies, whole, self.costs.gzip_bytes(raw / whole))
+        news = 1 + int(attempt.length_s // DAY_S)
+        totals.puts += news
+        totals.objects += news
+        totals.bytes_up += news * NEWS_BYTES
+        totals.bytes_stored += news * NEWS_BYTES
+
+    def _ship(self, attempt: Attempt, copies: _Copies, segments: float) -> None:
         raw = attempt.events * self.costs.line_bytes / segments
         merges, single = divmod(segments, self.merged_segments) if self.merged_segments else (0.0, segments)
         if self.merged_segments and not attempt.killed and single > 1:  # the seal merges what is left
@@ -317,7 +329,7 @@ class WholeFiles(Design):
         totals.bytes_stored += size + 1_000
         self.ended_runs += 1
 
-    def writes(self, attempt: Attempt, steps: int = 16) -> tuple[float, float]:
+    def writes(self, attempt: Attempt, steps: int = 8) -> tuple[float, float]:
         """How often the file is written, and how many bytes that are: longer files take longer, and so come less often."""
         costs, run = self.costs, attempt.run
         step_s = self.online_s(attempt) / steps

@@ -42,10 +42,15 @@ class LoggedRun:
         self._line("metrics", {"loss": LOSS / (1 + step), "acc": 1 - LOSS / (2 + step), "lr": LR}, step=step)
 
     def end(self) -> None:
-        """End the run, and seal its lines."""
+        """End the run, and seal its lines; then the writer seals its own."""
         self._line("run_ended", {"status": "ok"})
-        seal = {"of": self._run, "stream": "log", "lines": self._chain.lines, "sha256": self._chain.hexdigest()}
-        self._log.write(self._record(self._writer, 1, "seal", seal))
+        chain = self._chain
+        for seq, of in enumerate((self._run, self._writer), 1):
+            seal = {"of": of, "stream": "log", "lines": chain.lines, "sha256": chain.hexdigest()}
+            line = self._record(self._writer, seq, "seal", seal)
+            self._log.write(line)
+            chain = Chain()
+            chain.add([line])
         self._log.close()
 
     def _line(self, type: str, data: dict[str, Any], **fields: Any) -> None:

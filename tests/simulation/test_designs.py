@@ -43,13 +43,13 @@ def ticked(attempt: Attempt, every_s: float) -> tuple[int, float, int]:
 
 @pytest.mark.parametrize("attempt", [ENDED, SLOW], ids=["fast", "slow"])
 def test_segments_are_those_of_a_loop(attempt):
-    """Segments, their bytes and the objects left behind are within 3 % of what each tick ships."""
+    """Segments, their bytes and the objects left behind are within 3 % of what each tick ships, and two."""
     segments, size, objects = ticked(attempt, 10.0)
     design = Segments(COSTS, 10.0)
     design.begun(attempt.begin, attempt.run)
     design.ended(attempt.end, attempt)
 
-    assert design.shipments(attempt) == pytest.approx(segments, rel=0.03)
+    assert design.shipments(attempt) == pytest.approx(segments, rel=0.03, abs=2)
     assert size < design.totals.bytes_up < 2.3 * size + 2_000  # all of it twice: small and merged
     assert design.totals.objects_read[0] == pytest.approx(objects + 2, abs=1)
 
