@@ -18,13 +18,14 @@ from typing import Any, Generic, TypeVar
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
-from mlv.words import address_problem, did_you_mean
+from mlv.words import address_problem, did_you_mean, url_without_secrets
 
 T = TypeVar("T")
 
 PROJECT_FILE = "pyproject.toml"
 SYSTEM_EVERY_S = 10.0  # 8,640 lines a day, less than a log of any training
 SYSTEM_AT_MOST_EVERY_S = 0.1
+SHIP_AT_MOST_EVERY_S = 0.1
 RELATIONS = ("auto", "together", "apart")
 """Whether the processes of a launch share one experiment, make one each, or their arguments decide."""
 
@@ -115,6 +116,20 @@ def _seconds(raw: Any, _: str) -> float:
     return number
 
 
+def _pause(raw: Any, folder: str) -> float:
+    seconds = _seconds(raw, folder)
+    if seconds < SHIP_AT_MOST_EVERY_S:
+        raise ValueError(f"is too short: give seconds from {SHIP_AT_MOST_EVERY_S:g} on")
+    return seconds
+
+
+def _url(raw: Any, _: str) -> str:
+    # Whether it names a bucket is seen where it is opened. It is refused there for a credential, which is not shown here.
+    if isinstance(raw, str) and "://" in raw:
+        return url_without_secrets(raw)
+    raise ValueError("is no URL: give one such as s3://bucket/runs")
+
+
 def _relation(raw: Any, _: str) -> str:
     if raw in RELATIONS:
         return str(raw)
@@ -179,10 +194,12 @@ SYSTEM: Setting[float | None] = Setting(
     "system", "MLV_SYSTEM", SYSTEM_EVERY_S, interval, "seconds between two samples of the machine, or off"
 )
 RANKS_TIMEOUT = Setting("ranks_timeout", "MLV_RANKS_TIMEOUT_S", 300.0, _seconds, "seconds that ranks wait for rank 0")
+SHIP: Setting[str | None] = Setting("ship", "MLV_SHIP", None, _url, "the bucket that runs are shipped to: s3://lab/runs")
+SHIP_EVERY = Setting("ship_every", "MLV_SHIP_EVERY", 10.0, _pause, "seconds between two shipments of a run that goes on")
 RANKS = Setting("ranks", "MLV_RANKS", "auto", _relation, "whether the processes of a launch share experiments: together, apart")
 
 SETTINGS: tuple[Setting[Any], ...] = (
-    DISABLED, DIR, NAME, TAGS, EXP, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT, RANKS,
+    DISABLED, DIR, NAME, TAGS, EXP, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT, RANKS, SHIP, SHIP_EVERY,
 )  # fmt: skip
 
 

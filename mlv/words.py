@@ -211,3 +211,9 @@ def address_problem(path: object) -> str | None:
     if scheme.lower() == "file":
         return f"is an address: give the path, {'/' + behind.lstrip('/')!r}"
     return "is an address, and mlv keeps experiments in folders: give a local or mounted folder, and copy it there afterwards"
+
+
+def url_without_secrets(url: str) -> str:
+    """Return a URL in which stars stand for user and password, and for options other than an endpoint and a region."""
+    masked = re.sub(r"//[^/@]*@", "//***@", url, count=1)
+    return re.sub(r"([?&](?!endpoint=|region=)[^=&#]*)=[^&#]*", r"\1=***", masked)

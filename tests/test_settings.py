@@ -11,7 +11,7 @@ import pytest
 
 from mlv import settings
 from mlv.errors import InvalidArgument, MlvWarning
-from mlv.settings import DIR, DISABLED, EXP, FSYNC_INTERVAL, INLINE, NAME, PATIENCE, SETTINGS, SPOOL, TAGS
+from mlv.settings import DIR, DISABLED, EXP, FSYNC_INTERVAL, INLINE, NAME, PATIENCE, SETTINGS, SHIP, SHIP_EVERY, SPOOL, TAGS
 
 CASES = [
     (DISABLED, "1", True, "on"),
@@ -24,6 +24,14 @@ CASES = [
     (NAME, "digits", "digits", "digits"),
     (TAGS, "paper, night,,", ("paper", "night"), "paper, night"),
     (EXP, "/data/runs/digits", Path("/data/runs/digits"), "/data/runs/digits"),
+    (SHIP, "s3://lab/runs?endpoint=http://h:1", "s3://lab/runs?endpoint=http://h:1", "s3://lab/runs?endpoint=http://h:1"),
+    (
+        SHIP,
+        "s3://key:secret@lab/runs?token=x&region=eu",
+        "s3://***@lab/runs?token=***&region=eu",
+        "s3://***@lab/runs?token=***&region=eu",
+    ),
+    (SHIP_EVERY, "2", 2.0, "2 s"),
 ]
 BAD = [
     (DISABLED, "maybe", '"maybe"', "is neither on nor off: give 1 or 0"),
@@ -34,6 +42,8 @@ BAD = [
     (SPOOL, "a\\0b", "3", "is no path: give a folder"),
     (DIR, "a\\0b", "[]", "is no path: give a folder"),
     (EXP, "a\\0b", "[]", "is no path: give a folder"),
+    (SHIP, "runs", "3", "is no URL: give one such as s3://bucket/runs"),
+    (SHIP_EVERY, "0", "0", "is too short: give seconds from 0.1 on"),
 ]
 
 
@@ -168,7 +178,7 @@ def test_unknown_keys(project):
     assert [str(warning.message).partition("has ")[2] for warning in caught] == [
         "'fsync_intervall', which is no setting: did you mean 'fsync_interval'?",
         "'colour', which is no setting: it may have disabled, dir, name, tags, exp, spool, fsync_interval, "
-        "patience, inline, system, ranks_timeout, ranks",
+        "patience, inline, system, ranks_timeout, ranks, ship, ship_every",
     ]
     assert PATIENCE.get() == 2
 
@@ -212,7 +222,7 @@ def test_what_a_process_elsewhere_is_told(project, monkeypatch):
 
     assert given["MLV_SPOOL"] == str(project / "spool")
     found = [setting.look_up(given).value for setting in SETTINGS]
-    assert found == [False, Path("runs"), None, ("a", "b"), None, project / "spool", 0.5, 60, True, 10, 300, "auto"]
+    assert found == [False, Path("runs"), None, ("a", "b"), None, project / "spool", 0.5, 60, True, 10, 300, "auto", None, 10]
 
 
 def test_reading_toml_is_not_imported_in_vain(python, tmp_path):

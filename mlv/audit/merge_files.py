@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from mlv.audit.file_history import REDACTING, FileVersion, History, histories, i
 from mlv.audit.format_check import checked
 from mlv.store import attached, blobs, copying, layout, opening
 from mlv.store.contents import Content, content_of, files_in
+from mlv.store.files import is_unfinished
 from mlv.store.streams import read_lines
 
 _ATTACHMENT_FOLDERS = (layout.FILES, layout.MODELS)
-_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}\.tmp\Z")
 
 
 @dataclass
@@ -254,7 +253,7 @@ def files_of(folder: Path, *, unfinished: bool = False) -> Iterator[str]:
         )
         for name in sorted(names):
             is_own = is_top and (name == layout.META or layout.stream_of(name) is not None)
-            is_finished = not name.startswith(layout.TEMPORARY) and not _UNFINISHED.match(name)
+            is_finished = not is_unfinished(name)
             if not (is_own and is_finished) and (unfinished or is_finished):
                 yield (inside / name).as_posix()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mlv.bucket.names import Segment
@@ -47,3 +47,47 @@ def end(segments: Iterable[Segment]) -> int:
     """Return the position behind the last byte that a reader can have: 0 where the first bytes are not there yet."""
     slices = chain(segments)
     return slices[-1].end if slices else 0
+
+
+class Span(NamedTuple):
+    """The bytes of one segment, and how often they were merged."""
+
+    start: int
+    end: int
+    level: int = 0
+
+
+def merges(spans: Sequence[Span], most_bytes: int, least_count: int) -> list[Span]:
+    """Return the larger segments that neighbours are to be merged to, once so many of one level can be.
+
+    A level is merged only when there are enough of it, so that no byte is written more often than there are levels.
+
+    Args:
+        spans: Those of the segments of one stream of one copy, in order: each begins where the last one ends.
+        most_bytes: Size of the largest segment.
+        least_count: Number of segments that are replaced at once; 2 where the stream is complete.
+    """
+    for level in range(max((span.level for span in spans), default=-1) + 1):
+        groups = [group for group in _neighbours(spans, level, most_bytes) if len(group) > 1]
+        if sum(map(len, groups)) >= least_count:
+            return [Span(group[0].start, group[-1].end, level + 1) for group in groups]
+    return []
+
+
+def _neighbours(spans: Iterable[Span], level: int, most_bytes: int) -> list[list[Span]]:
+    groups: list[list[Span]] = []
+    is_open = False
+    for span in spans:
+        is_open = is_open and span.level <= level and span.end - groups[-1][0].start <= most_bytes
+        if is_open:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+        is_open = span.level <= level
+    return groups
+
+
+def replaced(spans: Iterable[Span], merged: Span) -> list[Span]:
+    """Return the spans with one in place of those that it covers."""
+    others = [span for span in spans if not (merged.start <= span.start and span.end <= merged.end)]
+    return sorted([*others, merged])

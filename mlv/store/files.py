@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from mlv.digests import sha256
 from mlv.interrupts import pass_on
-from mlv.store import opening
+from mlv.store import layout, opening
+
+_UNFINISHED = r"\..*\.[0-9a-f]{12}\.tmp"  # compiled where it is needed: `import mlv` does without
 
 
 def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
@@ -65,6 +68,11 @@ def temporary_beside(path: Path) -> Path:
     """Return a hidden name in the same folder that nobody else takes or can guess."""
     # As `secrets` makes it, which imports `random`: `import mlv` does without.
     return path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether a name is one that a file has before it is published."""
+    return name.startswith(layout.TEMPORARY) or re.fullmatch(_UNFINISHED, name, re.DOTALL) is not None
 
 
 def move_new(temporary: Path, path: Path) -> None:

@@ -1,0 +1,163 @@
+"""Positions: how far a copy of an experiment is shipped to one bucket, in `.mlv/shipped/<root>.json`.
+
+The file is a hint. Without it a listing of the bucket tells as much, and shipping again what is there changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv import wire
+from mlv.bucket.segments import Span
+from mlv.digests import sha256
+from mlv.encoding import BadLine, loads, parse_time
+from mlv.store import layout, opening
+from mlv.store.blobs import replace_whole
+
+FOLDER = "shipped"
+"""Name of the folder in the housekeeping."""
+_WAKE = ".wake"
+_LONGEST = 256 << 20
+_TAIL = 1024
+"""Bytes before a position by which a file is recognised."""
+_LINE = 4096
+"""Bytes of a line within which its time stands."""
+
+
+@dataclass
+class StreamPosition:
+    """How far one stream is shipped."""
+
+    end: int = 0
+    """Bytes of the file that are in the bucket."""
+    tail: str = ""
+    """SHA-256 of the last bytes before the end: a file that was cut off and grew again has others."""
+    spans: list[Span] = field(default_factory=list)
+    """Those of the segments, in order."""
+
+
+@dataclass
+class Position:
+    """How far an experiment is shipped to one bucket."""
+
+    url: str
+    """Of the root; it holds nothing secret."""
+    path: str
+    """Of the experiment below the root."""
+    copy: str
+    boot: str
+    """The boot of the machine: after the next one the disk may lack lines that were shipped."""
+    streams: dict[str, StreamPosition] = field(default_factory=dict)
+    files: dict[str, list[Any]] = field(default_factory=dict)
+    """By path: size, time and inode of each file that was shipped, and its key below the experiment."""
+    meta: str = ""
+    """SHA-256 of the meta.json that is in the bucket."""
+    news: str = ""
+    """The day whose news name this copy."""
+    whole: int = -1
+    """Bytes of all streams when the copy was last marked as whole."""
+    redacted: list[str] = field(default_factory=list)
+    """Paths of files that were redacted, whose earlier objects are still to be removed."""
+    waiting: int = 0
+    """Number of files that are still to be shipped."""
+    problem: str = ""
+    """The reason why nothing can be shipped now; empty while all is well."""
+
+    def stream(self, name: str) -> StreamPosition:
+        """Return the position of a stream, which may begin here."""
+        return self.streams.setdefault(name, StreamPosition())
+
+    def has_all_of(self, sizes: dict[str, int]) -> bool:
+        """Return whether these bytes of each stream are shipped."""
+        return all(stream in self.streams and self.streams[stream].end >= size for stream, size in sizes.items() if size)
+
+
+def position_path(folder: Path, url: str) -> Path:
+    """Return the path of the position of an experiment in the bucket of that URL."""
+    return folder / layout.HOUSEKEEPING / FOLDER / f"{sha256(url.encode()).hexdigest()[:16]}.json"
+
+
+def wake_path(folder: Path, url: str) -> Path:
+    """Return the path of the file that asks the process that ships to do so at once."""
+    return position_path(folder, url).with_suffix(_WAKE)
+
+
+def read(folder: Path, url: str) -> Position | None:
+    """Read the position of an experiment in the bucket of that URL; None where there is none, or a damaged one."""
+    position = _read(position_path(folder, url))
+    return position if position is not None and position.url == url else None
+
+
+def positions_of(folder: Path) -> list[Position]:
+    """Read the positions of an experiment in all buckets that it was shipped to."""
+    try:
+        names = sorted(os.listdir(folder / layout.HOUSEKEEPING / FOLDER))
+    except OSError:
+        return []
+    paths = (folder / layout.HOUSEKEEPING / FOLDER / name for name in names if name.endswith(".json") and name[0] != ".")
+    return [position for path in paths if (position := _read(path)) is not None]
+
+
+def _read(path: Path) -> Position | None:
+    try:
+        with opening.reading(path, follows=False) as file:
+            data = loads(file.read(_LONGEST))
+        streams = {str(name): _stream_position(stream) for name, stream in data.pop("streams").items()}
+        position = Position(streams=streams, **{key: data[key] for key in data if key in Position.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return position if isinstance(position.url, str) and isinstance(position.files, dict) else None
+
+
+def _stream_position(data: dict[str, Any]) -> StreamPosition:
+    return StreamPosition(int(data["end"]), str(data["tail"]), [Span(*map(int, span)) for span in data["spans"]])
+
+
+def to_bytes(position: Position) -> bytes:
+    """Return the content of the file of a position."""
+    streams = {name: {**vars(stream), "spans": [[*span] for span in stream.spans]} for name, stream in position.streams.items()}
+    return orjson.dumps({**vars(position), "streams": streams})
+
+
+def write(folder: Path, url: str, content: bytes) -> None:
+    """Keep a position, where the folder can be written."""
+    path = position_path(folder, url)
+    with suppress(OSError):
+        opening.make_folders(folder, path.parent)
+        replace_whole(path, content)
+
+
+def tail_of(fd: int, end: int) -> str:
+    """Return the SHA-256 of the last bytes before a position in an open file."""
+    start = max(0, end - _TAIL)
+    return sha256(os.pread(fd, end - start, start)).hexdigest()
+
+
+def behind_s(folder: Path, now: datetime) -> float | None:
+    """Return the age in seconds of the oldest line that a bucket lacks, 0 if none does; None where nothing was shipped."""
+    positions = positions_of(folder)
+    if not positions:
+        return None
+    ages = [(now - written).total_seconds() for position in positions for written in _unshipped(folder, position)]
+    return max([0.0, *ages])
+
+
+def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:
+    """Yield the time of the first line of each stream that is not shipped."""
+    with suppress(OSError):
+        for stream in layout.streams_in(folder):
+            end = position.streams[stream].end if stream in position.streams else 0
+            with suppress(OSError, BadLine), opening.reading(folder / layout.stream_file(stream)) as file:
+                file.seek(end)
+                line = file.readline(_LINE)
+                # Half a line is not to be shipped: its writer died, or is about to complete it.
+                if line.endswith(b"\n") or len(line) == _LINE:
+                    yield parse_time(wire.time_in(line).decode())

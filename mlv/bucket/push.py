@@ -1,0 +1,128 @@
+"""Pushing a tree, or one experiment, to a bucket: what it lacks is shipped, as often as asked, by any number of processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import TypeVar
+
+from mlv.bucket import names, positions
+from mlv.bucket.patience import Patience
+from mlv.bucket.shipper import Shipped, Shipper
+from mlv.bucket.store import ObjectStore
+from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
+from mlv.store import layout
+
+T = TypeVar("T")
+
+_AT_ONCE = 8
+"""Experiments that are shipped at the same time: most of it is waiting for answers."""
+_TRIES = 4
+
+
+class Push:
+    """Ships the experiments at and below a folder; called again, what they have by then."""
+
+    def __init__(self, root: Path, store: ObjectStore, *, with_files: bool = True, settled_s: float = 0.0) -> None:
+        """Prepare; no request is made."""
+        self._root, self._store, self._with_files, self._settled_s = root, store, with_files, settled_s
+        self._shippers: dict[Path, Shipper] = {}
+        self._stopped = Event()
+
+    def stop(self) -> None:
+        """Wait for no store any more; what was begun is completed where the store answers."""
+        self._stopped.set()
+
+    def experiments(self) -> list[Path]:
+        """Return the folders of the experiments, each before those below it.
+
+        Raises:
+            NotAnExperiment: There are none.
+        """
+        folders = list(layout.walk(self._root))
+        if not folders:
+            text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
+            raise NotAnExperiment(text, path=str(self._root))
+        return folders
+
+    def run(self, folders: Sequence[Path]) -> Iterator[Shipped]:
+        """Ship the experiments in some folders, and yield what was done for each, in order.
+
+        Raises:
+            BucketError: The store answers none of several tries, or refuses.
+        """
+        new = [folder for folder in folders if folder not in self._shippers]
+        shippers = [self._shipper(folder) for folder in folders]
+        if new and not self._is_remembered(new):
+            for shipper in shippers:
+                shipper.distrust()
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlv-push")
+        try:
+            futures: list[Future[Shipped]] = [pool.submit(self._ship, shipper) for shipper in shippers]
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def pending(self, folder: Path) -> Shipped:
+        """Return what would be shipped of an experiment, as far as its folder knows; neither it nor the bucket changes."""
+        shipped = Shipped(path_below(self._root, folder))
+        lines, files = Shipper(folder, shipped.path, self._store).pending()
+        shipped.lines_bytes, shipped.segments = sum(lines.values()), len(lines)
+        if self._with_files:
+            shipped.files, shipped.files_bytes = len(files), sum(files.values())
+        return shipped
+
+    def _shipper(self, folder: Path) -> Shipper:
+        if folder not in self._shippers:
+            self._shippers[folder] = Shipper(folder, path_below(self._root, folder), self._store)
+        shipper = self._shippers[folder]
+        shipper.shipped = Shipped(shipper.path)
+        return shipper
+
+    def _is_remembered(self, folders: Sequence[Path]) -> bool:
+        """Return whether the bucket has what positions tell of it: it may have been emptied since."""
+        read = {folder: positions.read(folder, self._store.url) for folder in folders}
+        shipped = [folder for folder, position in read.items() if position is not None and position.meta]
+        keys = {names.join(path_below(self._root, folder), layout.META) for folder in (*shipped[:1], *shipped[-1:])}
+        return all(self._patiently(lambda key=key: self._store.head(key)) is not None for key in keys)  # type: ignore[misc]
+
+    def _ship(self, shipper: Shipper) -> Shipped:
+        try:
+            self._patiently(lambda: self._ship_once(shipper))
+        except ObjectDiffers as error:
+            shipper.shipped.notes.append(str(error))  # of this experiment: the others are shipped
+        except BucketError:
+            raise
+        except OSError as error:
+            where = error.filename or shipper.folder
+            shipper.shipped.unshipped[os.path.relpath(where, shipper.folder)] = error.strerror or str(error)
+        return shipper.shipped
+
+    def _ship_once(self, shipper: Shipper) -> None:
+        shipper.ship_lines()
+        are_up = shipper.ship_files(self._stopped.is_set, settled_s=self._settled_s) if self._with_files else False
+        shipper.settle_former()
+        if not (are_up and shipper.mark_whole()):
+            shipper.merge()
+        shipper.check_readable()
+
+    def _patiently(self, task: Callable[[], T]) -> T:
+        """Do a task, again where the store may answer the next time."""
+        patience = Patience()
+        for _ in range(_TRIES - 1):
+            try:
+                return task()
+            except BucketUnreachable:
+                if self._stopped.wait(patience.next_s()):
+                    raise
+        return task()
+
+
+def path_below(root: Path, folder: Path) -> str:
+    """Return the path of an experiment below the root of a bucket: that of its folder below another, with `/`."""
+    path = os.path.relpath(folder, root).replace(os.sep, "/")
+    return "" if path == "." else path

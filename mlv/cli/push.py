@@ -1,0 +1,138 @@
+"""`mlv push`: ship the experiments of a tree to a bucket, once or as they grow, and report what could not be shipped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Any
+
+from mlv import words
+from mlv.bucket.patience import Patience, jittered
+from mlv.bucket.push import Push
+from mlv.bucket.shipper import Shipped
+from mlv.bucket.store import open_store
+from mlv.cli.choose import no_address
+from mlv.cli.screen import Screen, print_json, progress_bar, say, styled
+from mlv.errors import BucketError
+
+_MOST_ROWS = 20
+"""Reasons and keys that are printed of one experiment."""
+_SETTLED_S = 10.0
+"""Seconds for which a file that anybody may still write must not have changed, where a tree is followed."""
+
+
+def run(root: Path, url: str, *, with_files: bool, follow: bool, every_s: float, dry_run: bool, as_json: bool) -> bool:
+    """Push, print a report, and return whether all that can be read is in the bucket.
+
+    Raises:
+        InvalidArgument, MissingExtra: As `open_store`.
+        NotAnExperiment: There is no experiment at or below the root.
+        BucketError: The store does not answer, or refuses; a tree that is followed waits for it.
+    """
+    no_address(root, "DIR")
+    push = Push(root, open_store(url), with_files=with_files, settled_s=_SETTLED_S if follow else 0.0)
+    report = _Report(None if as_json else Screen(), dry_run)
+    if dry_run:
+        return report.of([push.pending(folder) for folder in push.experiments()])
+    if not follow:
+        return report.of(_once(push))
+    return _followed(push, report, every_s)
+
+
+def _once(push: Push) -> list[Shipped]:
+    folders = push.experiments()
+    results = []
+    with progress_bar("pushing", len(folders)) as advance:
+        for shipped in push.run(folders):
+            results.append(shipped)
+            advance(1)
+    return results
+
+
+def _followed(push: Push, report: _Report, every_s: float) -> bool:
+    """Push again and again until SIGTERM, which ships once more, or Ctrl-C; return whether the last time was well."""
+    stopped, patience, is_well, told = Event(), Patience(), True, ""
+
+    def stop(*_: Any) -> None:
+        stopped.set()
+        push.stop()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with suppress(KeyboardInterrupt):
+            while True:
+                is_last, began = stopped.is_set(), monotonic()
+                try:
+                    is_well, told = report.of(_once(push), is_brief=True), ""
+                    patience.reset()
+                    pause_s = jittered(
+                        max(every_s, monotonic() - began)
+                    )  # as long as it took: a large tree is walked each time
+                except BucketError as error:
+                    if str(error) != told:
+                        say(f"{error}. Trying again")
+                        told = str(error)
+                    is_well, pause_s = False, patience.next_s()
+                if is_last:
+                    break
+                stopped.wait(pause_s)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return is_well
+
+
+class _Report:
+    """Prints what was done for each experiment, and for all."""
+
+    def __init__(self, screen: Screen | None, dry_run: bool) -> None:
+        self._screen, self._dry_run = screen, dry_run
+        self._told: set[tuple[str, str]] = set()
+
+    def of(self, results: Sequence[Shipped], *, is_brief: bool = False) -> bool:
+        """Print, and return whether all is well; if brief, only what is new."""
+        for shipped in results:
+            if self._screen is None and not (is_brief and shipped.is_empty):
+                print_json({**asdict(shipped), "dry_run": self._dry_run})
+            elif self._screen is not None:
+                self._show(self._screen, shipped)
+        if self._screen is not None and not is_brief:
+            self._screen.show(styled(self._total(results)))
+        return all(shipped.is_well for shipped in results)
+
+    def _show(self, screen: Screen, shipped: Shipped) -> None:
+        name = shipped.path or "."
+        if not shipped.is_empty:
+            verb = "would ship" if self._dry_run else "shipped"
+            screen.show(styled(words.printable(f"{name}: {verb} {_amounts(shipped)}")))
+        problems = [f"holds other bytes: {key}" for key in shipped.different]
+        problems += [f"not shipped: {path}: {reason}" for path, reason in shipped.unshipped.items()]
+        for text in self._new(name, problems)[:_MOST_ROWS]:
+            screen.show(styled(words.printable(f"{name}: {text}"), "bold red"))
+        if len(problems) > _MOST_ROWS:
+            screen.show(styled(f"  and {len(problems) - _MOST_ROWS} more, which --json gives", "bold red"))
+        for text in self._new(name, shipped.notes):
+            screen.show(styled(words.printable(f"  note: {text}"), "dim"))
+
+    def _new(self, name: str, texts: Sequence[str]) -> list[str]:
+        """Return the texts that were not printed yet of an experiment: it is pushed again and again."""
+        new = [text for text in texts if (name, text) not in self._told]
+        self._told.update((name, text) for text in new)
+        return new
+
+    def _total(self, results: Sequence[Shipped]) -> str:
+        new = [shipped for shipped in results if not shipped.is_empty]
+        wrong = sum(not shipped.is_well for shipped in results)
+        state = f"{len(new)} with news, {len(results) - len(new)} unchanged" if new else "nothing new"
+        end = f"; {wrong} not complete in the bucket" if wrong else ""
+        return f"{words.counted(len(results), 'experiment')}: {state}{end}{' (dry run: nothing was written)' * self._dry_run}"
+
+
+def _amounts(shipped: Shipped) -> str:
+    lines = f"{words.size(shipped.lines_bytes)} of lines" if shipped.lines_bytes else ""
+    files = f"{words.counted(shipped.files, 'file')} of {words.size(shipped.files_bytes)}" if shipped.files else ""
+    return ", ".join(filter(None, (lines, files)))

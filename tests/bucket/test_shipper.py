@@ -1,0 +1,478 @@
+"""Shipping one experiment: the bucket holds whole lines of the log, whatever fails and whoever is killed."""
+
+import gzip
+import os
+import shutil
+from datetime import datetime, timezone
+
+import pytest
+from memory import MemoryStore
+
+import mlv
+from mlv.audit.redact import redact
+from mlv.bucket import names, positions, segments
+from mlv.bucket.shipper import Shipper
+from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
+from mlv.store import layout
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("log"), st.sampled_from(["log", "val"]), st.integers(1, 400)),
+        st.tuples(st.just("half"), st.integers(1, 30)),
+        st.tuples(st.just("file"), st.sampled_from("ab"), st.integers(0, 3)),
+        st.tuples(st.just("fail"), st.sampled_from(["before", "after"]), st.integers(0, 12)),
+        st.tuples(st.just("kill"), st.sampled_from(["before", "after"]), st.integers(0, 12)),
+        st.just(("forget",)),
+        st.just(("replace",)),
+        st.just(("clone",)),
+    ),
+    min_size=1,
+    max_size=14,
+)
+"""What happens to an experiment between two calls that ship it."""
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Experiment:
+    """A folder that grows line by line, and the shipper of the process that ships it at the moment."""
+
+    def __init__(self, folder, store):
+        self.folder, self.store, self.count = folder, store, 0
+        folder.mkdir()
+        (folder / layout.META).write_text('{"format":1,"params":{}}')
+        self.begin()
+
+    def begin(self):
+        self.shipper = Shipper(self.folder, "a/b", self.store, segment_bytes=300, merged_at_once=4)
+
+    def ship(self):
+        self.shipper.ship_lines()
+        self.shipper.ship_files()
+        self.shipper.settle_former()
+        self.shipper.merge()
+
+    def log(self, stream, size):
+        self.count += 1
+        with open(self.folder / layout.stream_file(stream), "ab") as file:
+            file.write(b'{"run":"r","seq":%d,"data":"%s"}\n' % (self.count, b"x" * size))
+
+    def lines(self, stream):
+        path = self.folder / layout.stream_file(stream)
+        content = path.read_bytes() if path.exists() else b""
+        return content[: content.rfind(b"\n") + 1]
+
+
+def shipped(store, path="a/b"):
+    """The bytes of each stream in each copy, up to the first hole."""
+    by_file = {}
+    for key in store.content:
+        segment = names.segment_of(key.removeprefix(f"{path}/"))
+        if segment is not None and key.startswith(f"{path}/"):
+            by_file.setdefault((segment.copy, segment.stream), []).append(segment)
+    return {
+        file: b"".join(
+            piece.of(gzip.decompress(store.content[names.join(path, piece.segment.key)])) for piece in segments.chain(held)
+        )
+        for file, held in by_file.items()
+    }
+
+
+def copy_of(folder):
+    return positions.loads((folder / ".mlv/copy").read_bytes())["copy"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(ACTIONS)
+def test_nothing_is_lost_doubled_or_changed(tmp_path_factory, actions):
+    """Whatever call fails, before or after it took effect, each copy is a beginning of a log, and in the end all of it."""
+    base, plan, history = tmp_path_factory.mktemp("ship"), {}, {}
+
+    def strike(moment):
+        def at(call, key):
+            if plan.get("moment") == moment:
+                plan["left"] -= 1
+                if plan["left"] < 0:
+                    error = plan["error"]
+                    plan.clear()
+                    raise error
+
+        return at
+
+    def look(call, key):
+        if call in ("create", "delete"):
+            for file, content in shipped(store).items():
+                assert content.endswith(b"\n") or not content
+                assert content.startswith(history.get(file, b""))
+                history[file] = content
+        strike("after")(call, key)
+
+    store = MemoryStore(strike("before"), look)
+    experiment = Experiment(base / "exp", store)
+    for number, (action, *arguments) in enumerate(actions):
+        if action == "log":
+            experiment.log(*arguments)
+        elif action == "half":
+            with open(experiment.folder / "log.jsonl", "ab") as file:
+                file.write(b'{"run":"r' + b"y" * arguments[0])
+            _ship(experiment)
+            os.truncate(experiment.folder / "log.jsonl", len(experiment.lines("log")))
+        elif action == "file":
+            (experiment.folder / "files").mkdir(exist_ok=True)
+            (experiment.folder / "files/new").write_bytes(bytes([arguments[1]]) * 50)
+            os.replace(experiment.folder / "files/new", experiment.folder / "files" / arguments[0])
+        elif action in ("fail", "kill"):
+            error = BucketUnreachable("away") if action == "fail" else Killed()
+            plan.update(moment=arguments[0], left=arguments[1], error=error)
+            _ship(experiment)
+            if action == "kill":
+                experiment.begin()
+        elif action == "forget":
+            shutil.rmtree(experiment.folder / ".mlv/shipped", ignore_errors=True)
+            experiment.begin()
+        elif action == "replace" and (log := experiment.folder / "log.jsonl").exists():
+            log.write_bytes(b"") if number % 2 else _rewrite(log)
+        elif action == "clone":
+            shutil.copytree(experiment.folder, base / f"clone{number}")
+            experiment.folder = base / f"clone{number}"
+            experiment.begin()
+    plan.clear()
+    experiment.ship()
+
+    copy = copy_of(experiment.folder)
+    for stream in layout.streams_in(experiment.folder):
+        assert shipped(store).get((copy, stream), b"") == experiment.lines(stream)
+    for path in (experiment.folder / "files").glob("*"):
+        held = [content for key, content in store.content.items() if key.partition(".v/")[0] == f"a/b/files/{path.name}"]
+        assert path.read_bytes() in held
+    before = len(store.requests)
+    experiment.ship()
+    assert len(store.requests) == before
+
+
+def _ship(experiment):
+    try:
+        experiment.ship()
+    except (BucketUnreachable, Killed):
+        pass
+
+
+def _rewrite(path):
+    new = path.with_name("new")
+    new.write_bytes(path.read_bytes()[::-1].replace(b"\n", b"") + b"\n")
+    os.replace(new, path)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def ship(folder, store, path="a/b", **options):
+    shipper = Shipper(folder, path, store, **options)
+    shipper.ship_lines()
+    shipper.ship_files()
+    shipper.settle_former()
+    shipper.mark_whole()
+    return shipper.shipped
+
+
+def finished(tmp_path, secret="", steps=20):
+    exp = mlv.Exp(tmp_path / "runs", "digits", {"lr": 0.1}, capture=())
+    for step in range(steps):
+        exp.log({"loss": 1 / (step + 1)}, step=step)
+    if secret:
+        exp.log("note", {"text": secret})
+    with exp.file("notes.txt", "w") as file:
+        file.write(f"notes {secret}")
+    exp.close()
+    return exp.path
+
+
+def test_a_finished_experiment_is_whole(tmp_path, store):
+    """The seal and all files are up: the mark says how many bytes the copy has."""
+    folder = finished(tmp_path)
+
+    ship(folder, store)
+
+    size = (folder / "log.jsonl").stat().st_size
+    assert f"a/b/{names.Whole(copy_of(folder), size).key}" in store.content
+    assert store.content["a/b/meta.json"] == (folder / "meta.json").read_bytes()
+    assert store.content["a/b/files/notes.txt"] == b"notes "
+
+
+def test_an_experiment_that_grew_is_whole_again(tmp_path, store):
+    """Another run ships its lines behind those of the first, and marks the copy anew."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    with mlv.Exp.open(folder, capture=()) as exp:
+        exp.log({"loss": 0.0}, step=99)
+
+    ship(folder, store)
+
+    sizes = {whole.size for key in store.content if (whole := names.whole_of(key.removeprefix("a/b/")))}
+    assert len(sizes) == 2
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_pushing_again_makes_no_request(tmp_path, store):
+    """With nothing new, the folder alone tells so."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    store.requests.clear()
+
+    ship(folder, store)
+
+    assert store.requests == []
+
+
+def test_without_its_position_a_listing_tells(tmp_path, store):
+    """Nothing is made again where the position is lost."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    shutil.rmtree(folder / ".mlv/shipped")
+    store.requests.clear()
+    content = dict(store.content)
+
+    ship(folder, store)
+
+    assert [call for call, key in store.requests if call == "objects"] == ["objects"]
+    assert store.content == content
+
+
+def test_a_clone_is_another_copy(tmp_path, store):
+    """Both folders go on under the same path, and neither overwrites a segment of the other."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    clone = shutil.copytree(folder, tmp_path / "elsewhere" / "digits")
+    with mlv.Exp.open(clone, capture=()) as exp:
+        exp.log({"loss": 7.0}, step=100)
+
+    ship(clone, store)
+    ship(folder, store)
+
+    assert copy_of(clone) != copy_of(folder)
+    assert shipped(store)[copy_of(clone), "log"] == (clone / "log.jsonl").read_bytes()
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_a_moved_folder_stays_the_same_copy(tmp_path, store):
+    """A folder that is renamed keeps its name in the bucket, and ships nothing again under the same path."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    copy, content = copy_of(folder), dict(store.content)
+
+    moved = folder.rename(folder.with_name("renamed"))
+    ship(moved, store)
+
+    assert copy_of(moved) == copy
+    assert store.content == content
+
+
+def test_small_segments_are_merged_and_deleted(tmp_path, store):
+    """At the seal one segment covers all lines, and the small ones are gone."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    shipper = Shipper(exp.path, "a/b", store, merged_at_once=8)
+    for step in range(30):
+        exp.log({"loss": step}, step=step)
+        exp.flush()
+        shipper.ship_lines()
+        shipper.merge()
+    assert len([key for key in store.content if key.endswith(".gz")]) < 16
+    exp.close()
+
+    ship(exp.path, store)
+
+    assert [key for key in store.content if key.endswith(".gz")] == [
+        f"a/b/{names.Segment('log', copy_of(exp.path), 0, (exp.path / 'log.jsonl').stat().st_size).key}"
+    ]
+
+
+def test_a_store_that_refuses_to_delete(tmp_path):
+    """Merged segments stand beside the small ones; it is told once, and nothing ends."""
+
+    def refuse(call, key):
+        if call == "delete":
+            raise BucketDenied("no right to delete")
+
+    store = MemoryStore(refuse)
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    shipper = Shipper(exp.path, "a/b", store, merged_at_once=2)
+    for step in range(6):
+        exp.log({"loss": step}, step=step)
+        exp.flush()
+        shipper.ship_lines()
+        shipper.merge()
+    exp.close()
+    shipper.ship_lines()
+    shipper.ship_files()
+
+    assert shipper.mark_whole()
+    assert len(shipper.shipped.notes) == 1
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
+    """The secret is in no object any more; where the store refuses to delete, the keys that hold it are named."""
+    secret = "hunter2-hunter2"
+
+    def refuse(call, key):
+        if is_refused and call == "delete":
+            raise BucketDenied("no right to delete")
+
+    store = MemoryStore(refuse)
+    folder = finished(tmp_path, secret)
+    ship(folder, store)
+    before = copy_of(folder)
+    assert any(secret.encode() in _plain(key, content) for key, content in store.content.items())
+    list(redact(folder, [secret]))
+
+    if is_refused:
+        with pytest.warns(MlvWarning, match="hold what was redacted: a/b/"):
+            ship(folder, store)
+        assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+    else:
+        ship(folder, store)
+        assert not any(secret.encode() in _plain(key, content) for key, content in store.content.items())
+        assert not any(before in key for key in store.content if not key.startswith(".mlv/news"))
+        assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_a_redacted_meta_is_replaced(tmp_path, store):
+    """The identity that a redaction gave the experiment is the one in the bucket."""
+    exp = mlv.Exp(tmp_path, "digits", {"note": "hunter2-hunter2"}, capture=())
+    exp.close()
+    ship(exp.path, store)
+    list(redact(exp.path, ["hunter2-hunter2"]))
+
+    ship(exp.path, store)
+
+    assert store.content["a/b/meta.json"] == (exp.path / "meta.json").read_bytes()
+    assert b"hunter2" not in store.content["a/b/meta.json"]
+
+
+def _plain(key, content):
+    return gzip.decompress(content) if key.endswith(".gz") else content
+
+
+def test_another_experiment_at_the_path(tmp_path, store):
+    """It is left as it is, and the error names the key."""
+    store.content["a/b/meta.json"] = b'{"format":1,"params":{"other":true}}'
+    folder = finished(tmp_path)
+
+    with pytest.raises(ObjectDiffers, match=r"another experiment at a/b/meta\.json"):
+        ship(folder, store)
+
+    assert list(store.content) == ["a/b/meta.json"]
+
+
+def test_a_segment_that_somebody_overwrote(tmp_path, store):
+    """It is named, and all lines are up again under another copy."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    exp.flush()
+    Shipper(exp.path, "a/b", store).ship_lines()
+    shutil.rmtree(exp.path / ".mlv/shipped")
+    key = next(key for key in store.content if key.endswith(".gz"))
+    store.content[key] = gzip.compress(b"something else\n")
+    exp.close()
+
+    ship(exp.path, store)
+
+    assert copy_of(exp.path) not in key
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+
+
+def test_equal_lines_packed_by_another_zlib(tmp_path, store):
+    """The bytes of an object may differ where its lines do not."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    exp.flush()
+    Shipper(exp.path, "a/b", store).ship_lines()
+    copy = copy_of(exp.path)
+    shutil.rmtree(exp.path / ".mlv/shipped")
+    key = next(key for key in store.content if key.endswith(".gz"))
+    store.content[key] = gzip.compress(gzip.decompress(store.content[key]), 1)
+    exp.close()
+
+    assert ship(exp.path, store).different == []
+    assert copy_of(exp.path) == copy
+
+
+def test_a_file_published_again(tmp_path, store):
+    """Each content has a key of its own; the first one keeps the name."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    for text in ("one", "two", "one"):
+        with exp.file("a.txt", "w") as file:
+            file.write(text)
+        ship(exp.path, store)
+    exp.close()
+
+    held = [content for key, content in store.content.items() if key.startswith("a/b/files/a.txt")]
+    assert sorted(held) == [b"one", b"two"]
+
+
+def test_unfinished_files_are_left(tmp_path, store):
+    """What a writer has not published yet is no file of the experiment."""
+    folder = finished(tmp_path)
+    (folder / "models" / "latest").mkdir(parents=True)
+    (folder / "models/latest/.tmp-x.pt").write_bytes(b"half")
+    (folder / "files/.a.txt.0123456789ab.tmp").write_bytes(b"half")
+    (folder / "models/latest/step_1.pt").write_bytes(b"whole")
+    os.symlink("/etc/hostname", folder / "files/link")
+
+    ship(folder, store)
+
+    assert sorted(key for key in store.content if "/files/" in key or "/models/" in key) == [
+        "a/b/files/notes.txt",
+        "a/b/models/latest/step_1.pt",
+    ]
+
+
+def test_news_once_a_day(tmp_path, store):
+    """Each day on which a copy ships anything has one object that says so."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    days = [datetime(2026, 11, day, tzinfo=timezone.utc) for day in (29, 29, 30)]
+    shipper = Shipper(exp.path, "a/b", store, now=lambda: days[0])
+    while days:
+        exp.log({"loss": 1})
+        exp.flush()
+        shipper.ship_lines()
+        days.pop(0)
+        days or exp.close()
+
+    news = [names.news_of(key) for key in store.content if key.startswith(names.NEWS)]
+    assert [(item.day, item.exp, item.copy) for item in news] == [
+        (day, exp.id, copy_of(exp.path)) for day in ("2026-11-29", "2026-11-30")
+    ]
+
+
+def test_a_line_longer_than_a_segment(tmp_path, store):
+    """It is one segment of its own."""
+    experiment = Experiment(tmp_path / "exp", store)
+    for size in (10, 2000, 10):
+        experiment.log("log", size)
+
+    experiment.ship()
+
+    assert shipped(store)[copy_of(experiment.folder), "log"] == experiment.lines("log")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path, store, monkeypatch):
+    """A read-only tree is the same copy each time, as far as nobody replaces its files."""
+    folder = finished(tmp_path)
+    shutil.rmtree(folder / ".mlv", ignore_errors=True)
+    (folder / ".mlv").write_text("no folder")
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and real(path, mode))
+    ship(folder, store)
+    content = dict(store.content)
+
+    ship(folder, store)
+
+    assert {key for key in store.content if key.endswith(".gz")} == {key for key in content if key.endswith(".gz")}
