@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.measuring import LOSS, LR, folder, timed_ms
+from benchmarks.measuring import folder, timed_ms
 from benchmarks.simulation.far_store import FarStore, far_store
 from benchmarks.simulation.fits import Fit, Form, fit
+from benchmarks.simulation.host import values
 
 FILE = Path(__file__).with_name("costs.json")
 LATENCIES_MS = (0, 20, 80, 200)
@@ -85,7 +86,7 @@ def _log(scratch: Path, count: int) -> Path:
 
     with Exp(scratch, f"of_{count}", capture=()) as exp:
         for step in range(count):
-            exp.log({"loss": LOSS / (1 + step), "acc": 1 - LOSS / (2 + step), "lr": LR}, step=step)
+            exp.log(values(step), step=step)
     return exp.path
 
 

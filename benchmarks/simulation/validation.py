@@ -2,23 +2,29 @@
 
 Time is compressed in the trace, not in the code: runs of seconds instead of hours, and an interval to match. The simulation
 gets the same short runs, the same interval and the latency of the local store, so that nothing is scaled afterwards. A host is
-two processes, one that writes logs as mlv does and one that ships them; both are ended by SIGKILL, and the folder is removed.
+two processes, one that writes logs as mlv does and `mlv push --follow`; both are ended by SIGKILL, and the folder is removed.
+
+For ten thousand runs the ticks are called one after the other instead of waited for: the same shipper and client, over a
+folder, and a host that vanishes is a folder that is removed. That counts the same requests, bytes and lines, and no time.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import compress, pairwise
 from pathlib import Path
+from random import Random
 from statistics import mean, median
 from typing import Any
 
@@ -27,10 +33,12 @@ from benchmarks.simulation.costs import Costs
 from benchmarks.simulation.designs import Segments
 from benchmarks.simulation.events import Attempt, Observer
 from benchmarks.simulation.far_store import BUCKET, CREDENTIALS, FarStore, far_store
+from benchmarks.simulation.host import LoggedRun
 from benchmarks.simulation.simulate import simulate
 from benchmarks.simulation.trace import Trace
 from mlv.bucket import names, segments
-from mlv.bucket.store import open_store
+from mlv.bucket.push import Push
+from mlv.bucket.store import Creation, ObjectStore, StoredObject, open_store
 
 _NEVER = float("inf")
 _SHORT = Trace(
@@ -50,10 +58,13 @@ class Scale:
     runs: int
     trace: Trace
     every_s: float
+    is_called: bool = False
+    """Whether ticks are called one after the other, instead of waited for."""
 
 
-SCALES = (Scale(1_000, _SHORT, 1.0), Scale(10_000, replace(_SHORT, slots=64), 5.0))
-QUICK = (Scale(100, replace(_SHORT, hosts=4, slots=8, longest_s=30), 1.0),)
+# Some shipments a second: hosts and store share two cores here, and a busy processor would be measured, not a shipper.
+SCALES = (Scale(1_000, replace(_SHORT, slots=4), 5.0), Scale(10_000, _SHORT, 5.0, is_called=True))
+QUICK = (Scale(40, replace(_SHORT, hosts=4, slots=4, longest_s=30), 2.0), Scale(200, _SHORT, 5.0, is_called=True))
 
 
 def validate(quick: bool) -> Iterator[dict[str, Any]]:
@@ -63,12 +74,11 @@ def validate(quick: bool) -> Iterator[dict[str, Any]]:
         design = Segments(Costs.load(0), scale.every_s, lake_every_s=None, pulled=0.0, pulls=False)
         simulate(scale.trace, scale.runs, [design], [recorder])
         totals = design.totals
-        kills = [attempt for attempt in recorder.attempts if attempt.killed]
-        fast = [attempt.run.rate * scale.every_s >= 2 for attempt in kills]
+        fast = [attempt.run.rate * scale.every_s >= 2 for attempt in recorder.attempts if attempt.killed]
         simulated = {
             "PUTs": totals.puts,
-            "LISTs": totals.lists,
             "GETs": totals.gets,
+            "LISTs": totals.lists,
             "DELETEs": totals.deletes,
             "MB up": totals.bytes_up / 1e6,
             "objects left": totals.objects,
@@ -77,10 +87,74 @@ def validate(quick: bool) -> Iterator[dict[str, Any]]:
             "events lost": totals.lost_events,
             "seconds lost at a kill, median": median(compress(totals.lost_s, fast)),
         }
-        with far_store(kind="rclone") as store:
-            real = _Replay(recorder.attempts, scale, store).run(fast)
+        real = _called(recorder.attempts, scale, fast) if scale.is_called else _replayed(recorder.attempts, scale, fast)
         for what, value in simulated.items():
             yield {"runs": scale.runs, "what": what, "simulated": value, "real": real[what]}
+
+
+def _replayed(attempts: list[Attempt], scale: Scale, fast: list[bool]) -> dict[str, float]:
+    with far_store(kind="rclone") as store:
+        replay = _Replay(attempts, scale, store)
+        replay.run()
+        return _outcome(store.counts(), replay.url, attempts, fast)
+
+
+def _called(attempts: list[Attempt], scale: Scale, fast: list[bool]) -> dict[str, float]:
+    """Do attempts one after the other, and call the shipper at the moments at which it would wake."""
+    draw = Random(f"ticks {scale.trace.seed}").uniform
+    with folder(in_memory=True) as scratch:
+        (scratch / "bucket").mkdir()
+        url = f"file://{scratch}/bucket"
+        store = _CountedStore(open_store(url))
+        for attempt in attempts:
+            run, job = LoggedRun(scratch / "runs", _job(attempt)), _job(attempt)
+            push = Push(scratch / "runs", store)
+            logged, now = 0, draw(0, scale.every_s)
+            while now < attempt.length_s:
+                logged = _log_until(run, job, logged, now)
+                list(push.run([run.path]))
+                now += scale.every_s * draw(0.8, 1.2)
+            if not attempt.killed:
+                _log_until(run, job, logged, math.inf)
+                run.end()
+                list(push.run([run.path]))
+            shutil.rmtree(run.path)
+        return _outcome(store.counts, url, attempts, fast)
+
+
+def _log_until(run: LoggedRun, job: dict[str, Any], logged: int, now: float) -> int:
+    until = min(job["events"], math.floor(now * job["rate"] + 0.5)) if now < math.inf else job["events"]
+    for step in range(logged, until):
+        run.log(job["first"] + step)
+    return max(logged, until)
+
+
+class _CountedStore:
+    """A store that counts requests as the proxy does."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store, self.url = store, store.url
+        self.counts: Counter[str] = Counter()
+
+    def create(self, key: str, content: bytes | Path) -> Creation:
+        self.counts["PUT"] += 1
+        self.counts["bytes up"] += content.stat().st_size if isinstance(content, Path) else len(content)
+        return self._store.create(key, content)
+
+    def get(self, key: str) -> bytes:
+        self.counts["GET"] += 1
+        return self._store.get(key)
+
+    def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
+        self.counts["LIST"] += 1
+        return self._store.objects(prefix, after)
+
+    def delete(self, key: str) -> None:
+        self.counts["DELETE"] += 1
+        self._store.delete(key)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 class _Recorder(Observer):
@@ -136,8 +210,8 @@ class _Replay:
         self._environment = {**os.environ, **CREDENTIALS, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.url = f"s3://{BUCKET}/runs?endpoint={store.endpoint}"
 
-    def run(self, fast: list[bool]) -> dict[str, float]:
-        """Let all hosts work, and count what came of it."""
+    def run(self) -> None:
+        """Let all hosts work, until all runs have ended."""
         lives = sorted(_lives(self._attempts), key=lambda life: life.begin)
         with folder(in_memory=True) as scratch, ExitStack() as stack:
             stack.callback(self._end_all)
@@ -155,7 +229,6 @@ class _Replay:
                         host.finish()
                         self._running.remove(host)
                 time.sleep(0.005)
-        return self._counted(fast)
 
     def _end_all(self) -> None:
         for host in self._running:
@@ -172,52 +245,51 @@ class _Replay:
         writer, shipper = (subprocess.Popen(command, env=self._environment, stdout=quiet) for command in (writing, shipping))
         return _Host(life, path, writer, shipper)
 
-    def _counted(self, fast: list[bool]) -> dict[str, float]:
-        counts = self._store.counts()
-        objects = list(open_store(self.url).objects())
-        copies: dict[tuple[str, str], list[names.Segment]] = defaultdict(list)
-        of_runs: dict[str, int] = defaultdict(int)
-        for stored in objects:
-            name, _, key = stored.key.partition("/")
-            if (segment := names.segment_of(key)) is not None:
-                copies[name, segment.copy].append(segment)
-            if name != ".mlv":
-                of_runs[name] += 1
-        lost_s = self._lost(copies)
-        return {
-            "PUTs": counts["PUT"],
-            "LISTs": counts.get("LIST", 0),
-            "GETs": counts.get("GET", 0),
-            "DELETEs": counts.get("DELETE", 0),
-            "MB up": counts["bytes up"] / 1e6,
-            "objects left": len(objects),
-            "MB stored": sum(stored.size for stored in objects) / 1e6,
-            "objects read of a run": mean(of_runs.values()),
-            "events lost": sum(seconds * attempt.run.rate for attempt, seconds in lost_s),
-            "seconds lost at a kill, median": median(compress((seconds for _, seconds in lost_s), fast)),
-        }
 
-    def _lost(self, copies: dict[tuple[str, str], list[names.Segment]]) -> list[tuple[Attempt, float]]:
-        """Each killed attempt, and for how many seconds none of its events had arrived."""
-        store = open_store(self.url)
-        last: dict[tuple[str, str], int] = {}
-        for (name, _), of_copy in copies.items():
-            slices = segments.chain(of_copy)
-            if not slices:
-                continue
+def _outcome(counts: Mapping[str, int], url: str, attempts: list[Attempt], fast: list[bool]) -> dict[str, float]:
+    """Count what came of it, in the bucket and on the way there."""
+    store = open_store(url)
+    objects = list(store.objects())
+    copies: dict[tuple[str, str], list[names.Segment]] = defaultdict(list)
+    of_runs: Counter[str] = Counter()
+    for stored in objects:
+        name, _, key = stored.key.partition("/")
+        if (segment := names.segment_of(key)) is not None:
+            copies[name, segment.copy].append(segment)
+        if name != ".mlv":
+            of_runs[name] += 1
+    lost_s = list(_lost(store, copies, attempts))
+    return {
+        "PUTs": counts["PUT"],
+        "GETs": counts.get("GET", 0),
+        "LISTs": counts.get("LIST", 0),
+        "DELETEs": counts.get("DELETE", 0),
+        "MB up": counts["bytes up"] / 1e6,
+        "objects left": len(objects),
+        "MB stored": sum(stored.size for stored in objects) / 1e6,
+        "objects read of a run": mean(of_runs.values()),
+        "events lost": sum(seconds * attempt.run.rate for attempt, seconds in lost_s),
+        "seconds lost at a kill, median": median(compress((seconds for _, seconds in lost_s), fast)),
+    }
+
+
+def _lost(
+    store: ObjectStore, copies: Mapping[tuple[str, str], list[names.Segment]], attempts: list[Attempt]
+) -> Iterator[tuple[Attempt, float]]:
+    """Yield each killed attempt, and for how many seconds none of its events had arrived."""
+    last: dict[tuple[str, str], int] = {}
+    for (name, _), of_copy in copies.items():
+        if slices := segments.chain(of_copy):
             line = _last_line(store.get(f"{name}/{slices[-1].segment.key}"))
-            last[name, line["run"][1:3]] = max(line["seq"] - 1, last.get((name, line["run"][1:3]), 0))
-        result = []
-        for attempt in self._attempts:
-            if attempt.killed:
-                arrived = last.get((_name(attempt), f"{attempt.number:02d}"), 0)
-                result.append((attempt, max(0.0, attempt.length_s - arrived / attempt.run.rate)))
-        return result
+            number = line["run"][1:3]
+            last[name, number] = max(line["seq"] - 1, last.get((name, number), 0))
+    for attempt in attempts:
+        if attempt.killed:
+            arrived = last.get((_name(attempt), f"{attempt.number:02d}"), 0)
+            yield attempt, max(0.0, attempt.length_s - arrived / attempt.run.rate)
 
 
 def _last_line(content: bytes) -> dict[str, Any]:
-    import gzip
-
     for line in reversed(gzip.decompress(content).splitlines()):
         if (record := json.loads(line))["type"] in ("metrics", "run_started"):
             return dict(record)
