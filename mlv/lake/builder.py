@@ -17,6 +17,7 @@ from mlv.encoding import parse_time, utc_text
 from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
 from mlv.executors import On, executor_of, run_tasks
 from mlv.lake import plans, upkeep
+from mlv.lake.alone import PROVEN, Alone
 from mlv.lake.columns import APPENDED, KEYED, TABLES, schemas
 from mlv.lake.history import following
 from mlv.lake.planner import Folder, Planner, run_survey
@@ -67,7 +68,8 @@ def build(
     """Bring a lake up to what the logs of a tree say now; it is made where there is none.
 
     Each line becomes rows once, whoever builds and whatever is killed: what to take is fixed in a plan, and a table takes each
-    plan once. Several may build one lake at the same time, on any machines.
+    plan once. Several may build one lake at the same time, on any machines, unless the store replaces objects without a word:
+    there a second one is refused.
 
     Args:
         src: A folder with experiments.
@@ -81,6 +83,7 @@ def build(
     Raises:
         InvalidArgument: There is no such folder, or the URL cannot be used.
         LakeDamaged, LakeTooNew: What is at the URL is not what this version of mlv can go on with.
+        LakeBusy: Another builder is at work, and the store does not keep two apart.
         LakeError, BucketError: The lake cannot be written.
         MissingExtra: An optional package is not installed.
     """
@@ -134,7 +137,7 @@ def remove(url: str) -> None:
     for name in TABLES:
         tables.opened(name)
     # The record last: what is half removed is still known as a lake.
-    for folder in (*TABLES, plans.FOLDER, plans.DONE, plans.POSITIONS, LOOKS):
+    for folder in (*TABLES, plans.FOLDER, plans.DONE, plans.POSITIONS, LOOKS, PROVEN):
         for stored in list(store.objects(folder)):
             store.delete(stored.key)
     store.delete(RECORD)
@@ -160,6 +163,8 @@ class Builder:
         package("pyarrow", "lake")
         self._source, self._url = source, url
         self._store: ObjectStore = open_store(url)
+        self._alone = Alone(self._store)
+        self._alone.prepare()
         if self._store.head(RECORD) is None:
             _refuse_tables(self._store)
         self._record: Record = make_record(self._store)
@@ -170,19 +175,19 @@ class Builder:
     def build(self, on: On = None, *, everything: bool = False) -> Built:
         """Carry out what is not done yet, and what is new."""
         built, began = Built(), datetime.now(timezone.utc)
-        for name in TABLES:
-            self._tables.made(name)
-        with executor_of(on) as executor:
+        with self._alone, executor_of(on) as executor:
+            for name in TABLES:
+                self._tables.made(name)
             self._catch_up(executor, built)
             planner = Planner(
                 self._source, self._positions, lambda tasks: run_tasks(executor, run_survey, tasks), is_thorough=everything
             )
             for folders in planner.news():
                 self._take(planner, folders, executor, built)
-        if built.plans:
-            upkeep.maintain(self._tables, datetime.now(timezone.utc))
-        built.number = self._positions.number
-        note_look(self._store, began)
+            if built.plans:
+                upkeep.maintain(self._tables, datetime.now(timezone.utc))
+            built.number = self._positions.number
+            note_look(self._store, began)
         return built
 
     def _take(self, planner: Planner, folders: Sequence[Folder], executor: Any, built: Built) -> None:
@@ -213,6 +218,7 @@ class Builder:
             self._since_checkpoint = 0
 
     def _do(self, plan: Plan, executor: Any, built: Built) -> None:
+        self._alone.renew()
         now = datetime.now(timezone.utc)
         tasks = [
             Task(self._source, self._url, plan.number, number, entries, now, by_driver=bool(plan.replaced))
