@@ -50,7 +50,7 @@ OPTIONAL = {
     "matplotlib": find_spec("matplotlib") and find_spec("pandas") and find_spec("pyarrow"),
     "tensorboard": find_spec("tensorboardX"),
     "hdf5": find_spec("h5py"),
-    "mlv push": find_spec("obstore"),
+    **dict.fromkeys(("mlv push", "MLV_SHIP"), find_spec("obstore")),
     "h5py": find_spec("h5py") and find_spec("yaml") and find_spec("matplotlib"),
 }
 

@@ -97,6 +97,7 @@ def build(
     Raises:
         InvalidArgument: There is no such folder, or the URL cannot be used.
         LakeDamaged, LakeTooNew: What is at the URL is not what this version of mlv can go on with.
+        LakeBusy: Another builder is at work, and the store does not keep two apart.
         LakeError, BucketError: The lake cannot be written.
         MissingExtra: An optional package is not installed.
     """

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import orjson
 
 from mlv.bucket.store import ObjectStore
-from mlv.errors import BucketError, LakeError, NoSuchObject
+from mlv.errors import BucketError, LakeBusy, NoSuchObject
 from mlv.store import layout
 from mlv.store.owners import Owner, host_name
 
@@ -27,7 +27,7 @@ def alone(store: ObjectStore) -> Iterator[Callable[[], None]]:
     Of two that begin at the same time both may be refused, never none.
 
     Raises:
-        LakeError: Another one is at work, or was killed less than an hour ago on another machine.
+        LakeBusy: Another one is at work, or was killed less than an hour ago on another machine.
     """
     key = f"{FOLDER}/{os.urandom(8).hex()}.json"
     owner = Owner.current()
@@ -66,7 +66,7 @@ def _refuse_others(store: ObjectStore, own: str) -> None:
         if is_gone or now - stored.modified > _LASTS_S:
             store.delete(stored.key)
             continue
-        raise LakeError(
+        raise LakeBusy(
             f"{store.url}: process {fields.get('pid')} on {fields.get('host')} builds this lake, and the store cannot keep "
             f"two apart, as it ignores conditions on writing. Wait for it; where there is no such process, remove {stored.key}",
             url=store.url,

@@ -25,7 +25,7 @@ import mlv
 from mlv import lake
 from mlv.bucket import names
 from mlv.bucket.store import open_store
-from mlv.errors import LakeError
+from mlv.errors import LakeBusy, LakeError
 from mlv.lake.lease import FOLDER, alone
 from mlv.store import layout
 from mlv.store.owners import Owner
@@ -174,7 +174,7 @@ def test_a_lease_keeps_others_out(bucket):
     gone.wait()
     store.create(f"{FOLDER}/{'0' * 16}.json", json.dumps(record).encode())
 
-    with alone(store), pytest.raises(LakeError, match="builds this lake"), alone(store):
+    with alone(store), pytest.raises(LakeBusy, match="ignores conditions"), alone(store):
         pass
     with alone(store):
         pass
@@ -196,13 +196,14 @@ def test_a_lake_in_a_bucket(tree, moto):
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
 
 
-def test_one_builder_where_conditions_are_ignored(tree, rclone):
-    """On a store that replaces objects without a word, one builder builds, and a second one is refused."""
+def test_a_store_without_ranges(tree, rclone):
+    """A lake on `rclone serve s3` is refused before anything is made: no table could be read."""
     url = below(rclone.bucket().url)
     append(make(tree / "a"), metrics("r1", 1, 0, x=1.0))
 
-    with alone(open_store(url)), pytest.raises(LakeError, match="ignores conditions"):
+    with pytest.raises(LakeError, match="keep the lake elsewhere"):
         lake.build(tree, url)
+    assert list(open_store(url).objects()) == []
 
 
 BUILDER = """
