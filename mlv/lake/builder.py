@@ -102,10 +102,11 @@ def build(
         MissingExtra: An optional package is not installed.
     """
     source, url = source_of(src), checked(url)
-    builder = Builder(source, url)
+    builder: Builder | None = Builder(source, url)
     while True:
         started = time.monotonic()
         try:
+            builder = builder or Builder(source, url)
             built = builder.build(on, everything=everything, moved=moved)
             report(built)
             if every_s is None:
@@ -116,7 +117,7 @@ def build(
                 raise
             # A store that is away comes back; what was done until then is done.
             warn(f"this build failed, and the next one goes on from there: {error}", MlvWarning)
-            builder = Builder(source, url)
+            builder = None
         time.sleep(max(0.0, every_s - (time.monotonic() - started)))
 
 
