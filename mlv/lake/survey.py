@@ -20,7 +20,7 @@ REDACTED = b'Z","redacted":{'
 """Stands behind the time of a line that was redacted."""
 _RUN = re.compile(rb'^\{"run":"([^"\\]*)","seq":\d', re.MULTILINE)
 _OTHER = rb'\n\{"run":"(?!%s")([^"\\]*)","seq":\d'
-_TAIL_BYTES = 1 << 16
+_TAIL_BYTES = 1 << 12
 _MOST_RUNS = 4
 """Runs of a block that are counted one after the other."""
 

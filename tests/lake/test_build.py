@@ -303,3 +303,22 @@ def test_names_that_are_no_text_are_left_out(tree, url):
         lake.build(tree, url)
 
     assert [value for *_, value in values(lake.open(url))] == [1.0]
+
+
+def test_summaries_are_those_of_the_logs(tree, url):
+    """The numbers of each metric are those of `Exp.summary`, whichever way they were computed."""
+    odd = [float("nan"), float("inf"), 1.5, -2.0]
+    for name, points in (("plain", [3.0, -1.0, 2.0]), ("odd", odd), ("whole", [1, 2, 3]), ("mixed", [1.0, "text", 2.0])):
+        with mlv.Exp(tree, name, capture=()) as exp:
+            for step in range(1200):
+                exp.log({"x": points[step % len(points)], "y": float(step)}, step=step)
+
+    lake.build(tree, url)
+
+    ids = {mlv.Exp.open(tree / name).id: name for name in ("plain", "odd", "whole", "mixed")}
+    for row in lake.open(url).arrow("summaries").to_pylist():
+        summary = mlv.Exp.open(tree / ids[row["exp"]]).summary()[row["name"]]
+        for field in ("min", "max", "mean", "count", "nans", "last_step", "best_step"):
+            assert row[field] == pytest.approx(getattr(summary, field), nan_ok=True), (ids[row["exp"]], field)
+        last = summary.last
+        assert row["last"] == pytest.approx(last, nan_ok=True) if isinstance(last, (int, float)) else row["text"] == f'"{last}"'

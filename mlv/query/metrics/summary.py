@@ -253,7 +253,18 @@ def _folds_of_one(table: Any) -> dict[str, Fold] | None:
         return None
     columns = np.ascontiguousarray(values.to_numpy().reshape(len(table), len(names)).T)
     step = batch["step"].to_numpy(zero_copy_only=False)
-    return {name: _fold_of_values(own, step) for name, own in zip(names, columns, strict=True)}
+    if np.isnan(columns).any():
+        return {name: _fold_of_values(own, step) for name, own in zip(names, columns, strict=True)}
+    with np.errstate(invalid="ignore"):  # of two infinities
+        ends = zip(columns.argmin(axis=1), columns.argmax(axis=1), columns.sum(axis=1), strict=True)
+    folds = {}
+    for name, own, (lowest, highest, total) in zip(names, columns, ends, strict=True):
+        fold = folds[name] = Fold()
+        fold.count, fold.total = len(own), float(total)
+        fold.last, fold.last_at = float(own[-1]), (0, 0, plain_step(float(step[-1])))
+        fold.least, fold.least_at = float(own[lowest]), (0, 0, plain_step(float(step[lowest])))
+        fold.greatest, fold.greatest_at = float(own[highest]), (0, 0, plain_step(float(step[highest])))
+    return folds
 
 
 def _folds_alike(folder: Path) -> dict[str, list[Fold]] | None:
