@@ -257,7 +257,7 @@ def parse_together(blocks: Sequence[Block]) -> list[ParsedBlock]:
 def _only_run(content: bytes) -> bytes | None:
     """Return the beginning of each line, which names the run; None where several runs wrote them, or somebody else."""
     who = wire.run_and_seq(content[: content.find(b"\n") + 1])
-    if who is None:
+    if who is None or not who[0].isascii():
         return None
     begin = b'\n{"run":"%s",' % who[0]
     return begin if content.count(begin) + 1 == content.count(b"\n") else None
@@ -274,12 +274,12 @@ def _parsed_at_once(blocks: Sequence[Block], begins: Sequence[bytes]) -> list[Pa
     unlike: list[list[tuple[int, bytes]]] = [[] for _ in blocks]
     for position, line in remaining:
         number = bisect_right(starts, position) - 1
-        begin = position - starts[number]
-        unlike[number].append((begin, blocks[number].content[begin : begin + len(line)]))
+        offset = position - starts[number]
+        unlike[number].append((offset, blocks[number].content[offset : offset + len(line)]))
     parsed, row = [], 0
     for block, begin, own in zip(blocks, begins, unlike, strict=True):
         count = block.content.count(b"\n") - len(own)
-        run = constant("run", begin[len(b'\n{"run":"') : -2].decode("utf-8", "replace"), count)
+        run = constant("run", begin[len(b'\n{"run":"') : -2].decode(), count)
         table = tables[0].slice(row, count)
         row += count
         likes = [table.set_column(0, table.schema.field(0), run)] if count else []
