@@ -244,6 +244,7 @@ class Builder:
             if self._store.create(key, plan.text) is Creation.DIFFERENT:
                 # Another builder was faster: its plan counts, and ours is made anew of what it leaves.
                 self._catch_up(executor, built)
+                folders = [folder._replace(logs=self._source.logs(folder.path)) for folder in folders]
             else:
                 self._do(plan, executor, built)
                 self._fold(plan)

@@ -20,6 +20,7 @@ import mlv
 from mlv import lake
 from mlv.lake import plans
 from mlv.lake.builder import Builder, source_of
+from mlv.lake.sources import TreeSource
 from mlv.lake.tables import checked
 
 
@@ -322,3 +323,47 @@ def test_summaries_are_those_of_the_logs(tree, url):
             assert row[field] == pytest.approx(getattr(summary, field), nan_ok=True), (ids[row["exp"]], field)
         last = summary.last
         assert row["last"] == pytest.approx(last, nan_ok=True) if isinstance(last, (int, float)) else row["text"] == f'"{last}"'
+
+
+def test_a_listing_that_is_older_than_a_plan(tree, url):
+    """A builder that listed the tree before another one took more lines replaces nothing, and takes nothing twice."""
+    folder = make(tree / "a")
+    append(folder, metrics("r1", 1, 1, x=1.0))
+    slow = Builder(source_of(tree), checked(url))
+    slow.build()
+    append(folder, metrics("r1", 2, 2, x=2.0))
+    listed = source_of(tree).logs("a")
+    append(folder, metrics("r1", 3, 3, x=3.0))
+    assert lake.build(tree, url).rows["metrics"] == 2
+
+    class Stale(TreeSource):
+        """A tree whose listing is old."""
+
+        def logs(self, path):
+            return listed
+
+    built = Builder(Stale(source_of(tree).root), checked(url)).build()
+
+    assert built.replaced == 0
+    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0]
+    assert slow.build().replaced == 0
+
+
+def test_a_log_that_cannot_be_read_costs_only_itself(tree, url):
+    """What the disk refuses is left out, with a warning, and taken once it can be read."""
+    for name in ("a", "b"):
+        append(make(tree / name), metrics("r1", 1, 1, x=1.0))
+
+    class Refusing(TreeSource):
+        """A tree in which one log cannot be read."""
+
+        def blocks(self, path, key, start, end):
+            if path == "a":
+                raise PermissionError(13, "Permission denied")
+            return super().blocks(path, key, start, end)
+
+    with pytest.warns(mlv.MlvWarning, match="Permission denied"):
+        Builder(Refusing(source_of(tree).root), checked(url)).build()
+    assert len(values(lake.open(url))) == 1
+
+    assert lake.build(tree, url).rows["metrics"] == 1
