@@ -7,7 +7,7 @@ import re
 from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -204,12 +204,7 @@ def _start_of(record: Mapping[str, Any] | None) -> float | None:
 
 def _printed_time(match: re.Match[bytes] | None) -> datetime | None:
     """Return the time of a printed record, which names no zone: it is taken as UTC."""
-    if match is None:
-        return None
-    try:
-        return datetime.fromisoformat(match[1].decode()).replace(tzinfo=timezone.utc)
-    except ValueError:
-        return None
+    return tables.time_of(match[1].decode()) if match is not None else None
 
 
 def _time_of_line(line: bytes) -> datetime | None:
