@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from pathlib import Path
 from statistics import median
 from time import sleep
@@ -143,18 +144,19 @@ def experiments(root: Path, count: int) -> Path:
     made = Exp(root.parent / "model", "digits", {"lr": 0.1})
     made.close()
     meta = json.loads((made.path / "meta.json").read_bytes())
-    times = [(_BEGAN + timedelta(milliseconds=7 * n)).strftime("%Y-%m-%dT%H:%M:%S.%fZ") for n in range(_EVENTS + 2)]
     for number in range(count):
         path = root / f"digits_{number}"
         path.mkdir(parents=True)
         params = {"lr": (0.1, 0.01, 0.001, 1.0)[number % 4], "layers": number // 4 % 25, "seed": number // 100}
         text = json.dumps({**meta, "name": path.name, "params": params}, indent=2).encode() + b"\n"
         (path / "meta.json").write_bytes(text)
-        (path / "log.jsonl").write_bytes(_log(number, hashlib.sha256(text).hexdigest(), times))
+        (path / "log.jsonl").write_bytes(log_of(number, hashlib.sha256(text).hexdigest()))
     return root
 
 
-def _log(number: int, exp: str, times: list[str]) -> bytes:
+def log_of(number: int, exp: str) -> bytes:
+    """The lines of a run that ended, and of its writer."""
+    times = _times()
     run, writer, numbers = f"r{number:09d}", f"rw{number:08d}", random.Random(number)
     process = {"machine": "m" * 16, "boot": "b" * 36, "pidns": "pid:[4026531836]", "pid": 9523, "start": "2239658"}
     lines = [_line(run, 1, times, "run_started", {"exp": exp, "process": process})]
@@ -169,6 +171,11 @@ def _log(number: int, exp: str, times: list[str]) -> bytes:
         said = {"of": of, "stream": "log", "lines": chain.lines, "sha256": chain.hexdigest()}
         lines.append(_line(writer, seq, times, "seal", said))
     return b"".join(lines)
+
+
+@cache
+def _times() -> list[str]:
+    return [(_BEGAN + timedelta(milliseconds=7 * n)).strftime("%Y-%m-%dT%H:%M:%S.%fZ") for n in range(_EVENTS + 2)]
 
 
 def _line(run: str, seq: int, times: list[str], type: str, data: object, **fields: object) -> bytes:

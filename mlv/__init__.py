@@ -37,7 +37,7 @@ _LATER = {
 }
 """What is imported when it is first used: `import mlv` stays light."""
 
-_MODULES = ("hdf", "integrations", "projections")
+_MODULES = ("hdf", "integrations", "lake", "projections")
 
 
 def __getattr__(name: str) -> _Any:

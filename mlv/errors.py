@@ -26,16 +26,22 @@ MlvError
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
+├── OnlyRead             (PermissionError)    the experiment is in a bucket, and nothing is logged into it there
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
+├── TaskNotDone          (RuntimeError)       the workers of an executor ended, cannot be reached, or cannot run mlv
 ├── MissingExtra         (ImportError)        an optional package is needed
-└── BucketError          (OSError)            an object store cannot do what was asked
-    ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
-    ├── BucketDenied     (PermissionError)    it refuses the credentials, or these may not do this
-    ├── BucketMissing    (FileNotFoundError)  there is no bucket of that name
-    ├── NoSuchObject     (FileNotFoundError)  there is no object of that name
-    └── ObjectDiffers    (FileExistsError)    there is another one of that name, which stays
+├── BucketError          (OSError)            an object store cannot do what was asked
+│   ├── BucketUnreachable (ConnectionError)   it does not answer, or answers with a fault: another try may help
+│   ├── BucketDenied     (PermissionError)    it refuses the credentials, or these may not do this
+│   ├── BucketMissing    (FileNotFoundError)  there is no bucket of that name
+│   ├── NoSuchObject     (FileNotFoundError)  there is no object of that name
+│   └── ObjectDiffers    (FileExistsError)    there is another one of that name, which stays
+└── LakeError            (OSError)            a lake cannot be built, or read
+    ├── LakeMissing      (FileNotFoundError)  there is no lake
+    ├── LakeDamaged      (ValueError)         its plans or tables are not what mlv wrote
+    └── LakeTooNew       (ValueError)         a newer version of mlv built it
 
 MlvWarning               (UserWarning)
 ├── RejectedWarning      an event could not be stored as it was given
@@ -73,6 +79,10 @@ __all__ = [
     "InvalidParams",
     "InvalidPattern",
     "InvalidStep",
+    "LakeDamaged",
+    "LakeError",
+    "LakeMissing",
+    "LakeTooNew",
     "MetaEdited",
     "MissingExtra",
     "MlvError",
@@ -82,6 +92,7 @@ __all__ = [
     "NotAnnotated",
     "NotStorable",
     "ObjectDiffers",
+    "OnlyRead",
     "OutputFailed",
     "ParamsConflict",
     "QueryFailed",
@@ -90,6 +101,7 @@ __all__ = [
     "ReferenceBroken",
     "RejectedWarning",
     "SavedirUnusable",
+    "TaskNotDone",
     "TooManyStreams",
     "UnknownMetric",
     "UnknownParam",
@@ -229,6 +241,10 @@ class MetaEdited(MlvError, ValueError):
     """meta.json is not the one that its runs recorded."""
 
 
+class OnlyRead(MlvError, PermissionError):
+    """The experiment is in a bucket, and nothing is logged into it there."""
+
+
 class RanksNotMet(MlvError, TimeoutError):
     """The main rank of this launch did not make the experiment in time."""
 
@@ -239,6 +255,10 @@ class TooManyStreams(MlvError, ValueError):
 
 class CannotResume(MlvError, ValueError):
     """The files of an output are not those of its last commit: it is built again from the beginning of the log."""
+
+
+class TaskNotDone(MlvError, RuntimeError):
+    """The workers of an executor ended, cannot be reached, or cannot run mlv."""
 
 
 class MissingExtra(MlvError, ImportError):
@@ -267,6 +287,22 @@ class NoSuchObject(BucketError, FileNotFoundError):
 
 class ObjectDiffers(BucketError, FileExistsError):
     """There is another object of that name in the bucket; it stays as it is."""
+
+
+class LakeError(MlvError, OSError):
+    """A lake cannot be built or read; its text names the URL."""
+
+
+class LakeMissing(LakeError, FileNotFoundError):
+    """There is no lake at the URL."""
+
+
+class LakeDamaged(LakeError, ValueError):
+    """The plans or tables of a lake are not what mlv wrote: an object was edited, or another program wrote one."""
+
+
+class LakeTooNew(LakeError, ValueError):
+    """A newer version of mlv built the lake."""
 
 
 class MlvWarning(UserWarning):

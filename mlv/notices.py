@@ -10,6 +10,7 @@ from typing import Union
 
 from mlv.errors import MlvWarning
 from mlv.interrupts import pass_on
+from mlv.tasks import warnings_of_task
 from mlv.words import printable
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -41,6 +42,10 @@ def warn(message: str, category: type[MlvWarning]) -> None:
 
 
 def _warn_at(message: str, category: type[MlvWarning], line: _Line) -> None:
+    elsewhere = warnings_of_task()
+    if elsewhere is not None:  # shown where the task came from, in the order of the tasks
+        elsewhere.append((message, category))
+        return
     file, number, _ = line
     message = printable(message, keep="\n")
     try:

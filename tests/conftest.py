@@ -15,7 +15,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +27,8 @@ import pytest
 from mlv import notices
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+pytest_plugins = ["bucket.stores"]
+"""Object stores are at work once for all tests, wherever these are."""
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 6 << 30
 """Free memory from which on the temporary files of tests are kept in it: they take 1.5 GB."""
@@ -88,6 +92,12 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said once in another test may be said again."""
     monkeypatch.setattr(notices, "lines_warned", set())
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep indexes and mirrors apart from those of the user."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture
@@ -230,6 +240,33 @@ def everything_from(descriptor: int) -> bytes:
             chunks.append(chunk)
     os.close(descriptor)
     return b"".join(chunks)
+
+
+EXECUTORS = ("here", "number", "address", "threads", "pool", "dask")
+"""Kinds of executors; `on` makes one of each, by an indirect parameter."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Start a Dask cluster of two processes on this machine."""
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def on(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Return what names an executor of a kind."""
+    if request.param == "dask":
+        yield request.getfixturevalue("cluster").scheduler_address.replace("tcp://", "dask://")
+    elif request.param == "threads":
+        with ThreadPoolExecutor(2) as threads:
+            yield threads
+    elif request.param == "pool":
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            yield pool
+    else:
+        yield {"here": None, "number": 2, "address": "processes:2"}[request.param]
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:

@@ -14,11 +14,11 @@ import mlv
 
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
-    {"mlv.digests", "mlv.frozen", "mlv.interrupts", "mlv.order", "mlv.wire", "mlv.words"},
+    {"mlv.digests", "mlv.frozen", "mlv.interpreter", "mlv.interrupts", "mlv.order", "mlv.tasks", "mlv.wire", "mlv.words"},
     {"mlv.errors", "mlv.events", "mlv.foreign"},
     {"mlv.encoding", "mlv.notices", "mlv.optional", "mlv.protocols", "mlv.state"},
     {"mlv.never_raising", "mlv.settings"},
-    {"mlv.capture", "mlv.store"},
+    {"mlv.capture", "mlv.executors", "mlv.store"},
     {"mlv.media"},
     {"mlv.query", "mlv.retention"},
     {"mlv.hdf", "mlv.transport"},

@@ -13,7 +13,7 @@ SHARE = 0.015
 
 VERBS = set(
     """
-    Accept Add Announce Append Apply Ask Attach Be Begin Bring Build Call Capture Carry Change Check Choose Close
+    Accept Add Announce Append Apply Ask Attach Be Begin Bring Build Call Capture Carry Change Check Choose Close Commit
     Collect Compare Compile Complete Compute Concatenate Configure Convert Copy Count Create Cut Decide Decode
     Delete Describe Discard Display Do Drain Draw Drop Duplicate Emit Encode End Ensure Examine Exchange Explain Find Finish
     Fold Follow Forget Format Fsync Give Go Group Hand Hash Have Hold Implement Import Initialise Install Interrupt Join
@@ -22,7 +22,7 @@ VERBS = set(
     Point Prepare Print Publish Push Put Query Raise Read Rebuild Recognise Record Recover Redact Redirect Refuse
     Register Release Remember Remove Rename Render Repeat Replace Report Reserve Resolve Restore Return Rewind Round
     Run Save Say Seal See Select Send Serve Set Settle Share Ship Show Sign Skip Sleep Sort Spell Split Start Store Suggest
-    Summarise Summarize Take Tell Time Trace Translate Treat Try Turn Undo Wait Wake Warn Wrap Write Yield
+    Summarise Summarize Survey Take Tell Time Trace Translate Treat Try Turn Undo Wait Wake Warn Wrap Write Yield
     """.split()  # noqa: SIM905 - one to a line says no more
 )
 """What docstrings of functions begin with. A verb that is missing is added; a word that is none is not."""

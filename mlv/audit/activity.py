@@ -24,6 +24,8 @@ class Surroundings:
     """Spools with rings of the experiment that nobody drains."""
     has_housekeeping: bool
     """Whether the folder for claims is there: a copy may lack it."""
+    is_arriving: bool = False
+    """Whether lines and files are still on their way from elsewhere."""
 
     @property
     def living(self) -> dict[str, Claim]:
@@ -38,7 +40,7 @@ class Surroundings:
     @property
     def may_change(self) -> bool:
         """Whether lines may still be added."""
-        return bool(self.claims or self.waiting)
+        return bool(self.claims or self.waiting or self.is_arriving)
 
     def runs(self) -> set[str]:
         """Return the IDs of the writers' own runs."""
@@ -51,6 +53,7 @@ class Surroundings:
             {*self.stale, *(stream for stream in later.stale if stream not in self.claims)},
             list(dict.fromkeys([*self.waiting, *later.waiting])),
             self.has_housekeeping,
+            self.is_arriving or later.is_arriving,
         )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mlv import wire
@@ -18,9 +17,12 @@ from mlv.events import Dropped, Redacted, RunEnded, RunStarted, Seal
 from mlv.store import layout
 from mlv.store.ends import digest_if_final
 from mlv.store.seals import Chain, is_redacted, run_and_seq
-from mlv.store.streams import read_lines
 
 _MOST_FINDINGS = 20  # a file of another kind has a million bad lines, and one finding says as much
+
+
+Lines = Callable[[str], Iterator[tuple[int, bytes]]]
+"""Yields offset and bytes of each line of a stream."""
 
 
 @dataclass
@@ -87,9 +89,10 @@ class StreamExamination:
     """One pass over a stream's file, up to a size, that adds its lines to the evidence."""
 
     def __init__(
-        self, folder: Path, stream: str, size: int, evidence: Evidence, followed: StreamExamination | None = None
+        self, lines: Lines, stream: str, size: int, evidence: Evidence, followed: StreamExamination | None = None
     ) -> None:
         """Prepare to read; `followed` is the stream whose runs go on in this one, which has to be read before."""
+        self._all_lines = lines
         self.stream, self.size = stream, size
         self._followed = followed
         self.file = layout.stream_file(stream)
@@ -99,7 +102,6 @@ class StreamExamination:
         """Offset and bytes of a line at the end without its newline."""
         self.is_finished = False
         """Whether the last line is the seal that a writer leaves over its own lines when it goes."""
-        self._path = folder / self.file
         self._evidence = evidence
         self._bad_lines = 0
 
@@ -120,7 +122,7 @@ class StreamExamination:
             self._find("edited", f"{self.file}: {more} more lines are no events of format 1")
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        for start, line in read_lines(self._path):
+        for start, line in self._all_lines(self.stream):
             if start >= self.size:
                 return
             yield start, line[: self.size - start]

@@ -44,7 +44,8 @@ class Report:
     """The worst verdict of the findings."""
     id: str | None
     """SHA-256 of meta.json as it is now, None if it cannot be read."""
-    path: Path
+    path: Path | str
+    """The folder, or the URL in a bucket."""
     findings: tuple[Finding, ...]
     """The worst first."""
     runs: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -48,7 +48,7 @@ class Merged:
         }  # fmt: skip
 
 
-def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
+def merge(src: Path, dst: Path, *, dry_run: bool = False, chosen: Collection[Path] | None = None) -> Iterator[Merged]:
     """Merge each experiment of a tree into its copy in another tree, one after the other.
 
     Two experiments are copies of each other if they have the same ID. A second merge changes nothing. A merge that was killed
@@ -58,6 +58,7 @@ def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
         src: An experiment, or a folder with experiments at any depth.
         dst: Its copy, or a folder that may hold copies of them; made if it is missing.
         dry_run: Write nothing.
+        chosen: Only these of the source; None takes all.
 
     Raises:
         NotAnExperiment: The source holds no experiment.
@@ -69,6 +70,8 @@ def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
     tree = Tree(dst)
     targets: dict[Path, Path] = {}
     for source in layout.walk(src):
+        if chosen is not None and source not in chosen:
+            continue
         target = tree.copy_of(source, _expected_target(src, dst, source, targets))
         is_new = target is None
         target = target or tree.free(_expected_target(src, dst, source, targets))

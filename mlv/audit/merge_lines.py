@@ -36,6 +36,8 @@ class Missing:
     differences: list[str] = field(default_factory=list)
     """Lines that should be equal in both copies, and are not."""
     notes: list[str] = field(default_factory=list)
+    is_redacted: bool = False
+    """Whether an event was redacted there that was not in ours."""
 
 
 def sources(folder: Path, sizes: dict[str, int]) -> dict[str, list[LineSpan]]:
@@ -161,6 +163,7 @@ class _Comparison:
         if ours is not None and theirs is not None and ours != theirs:
             self._differ(f"{_location(span)}: event {key[1]} of run {key[0]} is another one than ours, which stays")
         elif is_redacted(line) and key not in self._redacted:
+            self._missing.is_redacted = True
             self._differ(
                 f"{_location(span)}: event {key[1]} of run {key[0]} was redacted there, and ours was not: redact it too"
             )

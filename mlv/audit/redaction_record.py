@@ -63,7 +63,7 @@ class Redactions:
         """Return the IDs that the experiment had before its meta.json was redacted."""
         return identities.earlier_ids(identity, self._new_ids)
 
-    def findings(self, folder: Path, identity: str | None) -> Iterator[Finding]:
+    def findings(self, folder: Path | str, identity: str | None) -> Iterator[Finding]:
         """Yield notes on each redaction, and findings where one is not explained, not proven or not complete.
 
         `identity` is the present ID of the experiment.

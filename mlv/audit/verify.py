@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,18 @@ from typing import Any
 import orjson
 
 from mlv.audit import seq_ranges
-from mlv.audit.activity import Surroundings, surroundings
 from mlv.audit.evidence import Evidence, RunEvidence, StreamExamination
 from mlv.audit.file_history import FileVersion, histories, references
-from mlv.audit.file_judge import FileJudge
 from mlv.audit.findings import Finding, Report, worst, worst_first
 from mlv.audit.seq_ranges import Range
+from mlv.audit.subjects import Subject, folder_subject
 from mlv.encoding import BadLine, loads, parse_time
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.state import Run
-from mlv.store import ends, layout, opening
+from mlv.store import layout
 from mlv.store.claims import FOR_MERGES
-from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
 from mlv.store.references import holds
-from mlv.store.streams import stream_sizes
 
 FORMAT = 1
 """The format whose rules these are: of another one nothing can be proven by them."""
@@ -51,18 +47,33 @@ def verify(folder: Path, expect: str | None = None, stream: str | None = None) -
         raise NotAnExperiment(
             f"{folder} holds no experiment: neither {layout.META} nor a log. Give the folder that Exp printed", path=str(folder)
         )
+    return examined(folder_subject(folder, stream), expect, stream)
+
+
+def examined(subject: Subject, expect: str | None = None, stream: str | None = None) -> Report:
+    """Judge an experiment, wherever its lines come from. Nothing is changed, and only one line is in memory at a time.
+
+    Args:
+        subject: The experiment.
+        expect: As in `verify`.
+        stream: As in `verify`.
+
+    Raises:
+        InvalidArgument: `expect` is no digest.
+        OSError: A log is there, but cannot be read.
+    """
     if expect is not None and not re.fullmatch("[0-9a-f]{64}", expect := expect.strip().lower()):
         raise InvalidArgument(f"expect={expect!r:.100} is no digest: give the 64 digits that Exp.close() told", expect=expect)
-    return _Examination(folder, expect, stream).report()
+    return _Examination(subject, expect, stream).report()
 
 
 class _Examination:
     """One examination of an experiment, or of a log file that belongs to none."""
 
-    def __init__(self, folder: Path, expect: str | None, stream: str | None) -> None:
-        self._folder, self._expect, self._stream = folder, expect, stream
-        self._around = self._look_around()
-        self._sizes = self._measure()
+    def __init__(self, subject: Subject, expect: str | None, stream: str | None) -> None:
+        self._subject, self._folder, self._expect, self._stream = subject, subject.path, expect, stream
+        self._around = subject.surroundings()
+        self._sizes = subject.sizes()
         self._has_grown = False
         self._evidence = Evidence()
         self._streams = self._examinations()
@@ -73,32 +84,18 @@ class _Examination:
         by_stream: dict[str, StreamExamination] = {}
         for name, size in self._sizes.items():  # a stream comes before the one that follows it
             followed = by_stream.get(layout.followed_by(name) or "")
-            by_stream[name] = StreamExamination(self._folder, name, size, self._evidence, followed)
+            by_stream[name] = StreamExamination(self._subject.lines, name, size, self._evidence, followed)
         return list(by_stream.values())
-
-    def _look_around(self) -> Surroundings:
-        around = surroundings(self._folder)
-        mine = {stream: claim for stream, claim in around.claims.items() if self._is_mine(stream)}
-        return replace(around, claims=mine, stale=[stream for stream in around.stale if stream in mine])
-
-    def _measure(self) -> dict[str, int]:
-        return {name: size for name, size in stream_sizes(self._folder).items() if self._is_mine(name)}
-
-    def _is_mine(self, stream: str) -> bool:
-        return self._stream is None or layout.logical_stream(stream) == self._stream
-
-    def _path(self) -> Path:
-        return self._folder if self._stream is None else self._folder / layout.stream_file(self._stream)
 
     def report(self) -> Report:
         """Examine everything, and return the report."""
-        for name in layout.odd_streams(self._folder):
+        for name in self._subject.odd_streams():
             self._find("edited", f"{name} is no regular file, so nothing was read of it. Restore it from a copy", name)
         for stream in self._streams:
             stream.read()
         # Claims are read before and after the streams: a writer claims before its first line, and releases after its last.
-        self._around = self._around.and_later(self._look_around())
-        self._has_grown = self._measure() != self._sizes
+        self._around = self._around.and_later(self._subject.surroundings())
+        self._has_grown = self._subject.sizes() != self._sizes
         identity = self._judge_meta() if self._stream is None else None
         for stream in self._streams:
             self._judge_end(stream)
@@ -109,16 +106,15 @@ class _Examination:
         for stream in self._streams:
             self._judge_unsealed(stream)
         files = histories(self._evidence.claims)
-        judge = FileJudge(self._folder, self._may_change)
         for path, history in files.items():
-            self._evidence.findings += judge.findings(path, history)
+            self._evidence.findings += self._subject.file_findings(path, history, may_change=self._may_change)
         self._judge_surroundings()
         self._evidence.findings += self._evidence.redactions.findings(self._folder, identity)
         findings = self._evidence.findings
         return Report(
-            worst(findings), identity, self._path(), worst_first(findings), len(self._started()), len(self._streams),
+            worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
             self._evidence.lines, sum(self._sizes.values()), sum(not history.is_let_go for history in files.values()),
-            ends.digest_of(self._folder),
+            self._subject.digest(),
         )  # fmt: skip
 
     def _find(self, verdict: str, text: str, file: str | None = None, start: int | None = None, end: int | None = None) -> None:
@@ -132,9 +128,8 @@ class _Examination:
     # The identity.
 
     def _judge_meta(self) -> str | None:
-        path = self._folder / layout.META
         try:
-            text = opening.content(path)
+            text = self._subject.meta()
         except OSError as error:
             self._find("missing", f"{layout.META} cannot be read: {error.strerror}. Restore it from a copy", layout.META)
             return None
@@ -178,6 +173,8 @@ class _Examination:
     def _note_checkpoint(self, parent: Any) -> None:
         """Note a change of the checkpoint that the experiment started from; it does not belong to the experiment."""
         for reference in references(parent):
+            if not isinstance(self._folder, Path):
+                continue  # in a bucket: paths of the machine that it ran on
             path = Path(os.path.normpath(self._folder / reference["path"]))
             if not path.exists():
                 self._find("intact", f"the checkpoint that it began from, {path}, is not there any more")
@@ -213,7 +210,7 @@ class _Examination:
 
     def _judge_remembered_ends(self) -> None:
         """Check that each stream still has the end that the housekeeping recorded."""
-        for stream, digest in ends.remembered(self._folder).items():
+        for stream, digest in self._subject.remembered_ends().items():
             if digest in self._evidence.ends or stream in self._cut_off or not self._is_judged(stream):
                 continue
             file = layout.stream_file(stream)
@@ -288,7 +285,7 @@ class _Examination:
                 self._find("edited", f"{text}, so the name of the run was changed. Restore it from a copy")
 
     def _judge_gaps(self, run: RunEvidence, lost: list[Range]) -> None:
-        if not run.is_sealed and self._may_change:
+        if self._around.is_arriving or (not run.is_sealed and self._may_change):
             advice = self._recover() if self._around.wants_recovery else "they may come; verify again later"
             self._find("unproven", f"no stream holds {_events(lost)} of run {run.id} yet: {advice}")
             return
@@ -313,7 +310,7 @@ class _Examination:
         return run.is_ended or run.is_sealed or not self._may_change or self._status(run) == "killed" or self._is_copied(run)
 
     def _is_copied(self, run: RunEvidence) -> bool:
-        return run.started is not None and is_copy(self._folder, run.started.folder, run.started.process)
+        return run.started is not None and self._subject.is_copied(run.started)
 
     def _status(self, run: RunEvidence) -> str:
         process = run.started.process if run.started is not None else None
@@ -366,7 +363,7 @@ class _Examination:
                 continue
             writers.setdefault((claim.owner.pid, claim.owner.machine), []).append(stream)
         for (pid, machine), streams in sorted(writers.items()):
-            paths = ", ".join(str(layout.claim_path(self._folder, stream)) for stream in streams)
+            paths = ", ".join(str(layout.claim_path(Path(self._folder), stream)) for stream in streams)
             text = f"process {pid} on {machine} may still write into {_files(streams)}: verify again when it is done"
             self._find("unproven", f"{text}; where no such process does, remove {paths}")
         if self._has_grown:
@@ -375,9 +372,7 @@ class _Examination:
             self._find("unproven", f"the process that wrote {_files(self._around.stale)} died: {self._recover()}")
         for spool in self._around.waiting:
             self._find("unproven", f"events wait in {spool}: {self._recover()}")
-        torn = self._folder / layout.HOUSEKEEPING / "torn"
-        for path in sorted(torn.iterdir()) if torn.is_dir() else []:
-            self._find("intact", f"{path.relative_to(self._folder)} keeps half a line that a crash left, no part of the log")
+        self._evidence.findings += self._subject.own_findings()
 
     def _recover(self) -> str:
         return f"`mlv recover {self._folder}` finishes it"

@@ -9,9 +9,8 @@
 ```
 
 `<path>` leads from the root to the experiment's folder. `<stream>.d` is the stream's file with `.d` for `.jsonl`: `log.d`,
-`val.log.d`.
-A copy is one folder that one file system holds: 16 random hexadecimal digits. A clone of the folder is
-another copy.
+`val.log.d`. A copy is one folder that one file system holds: 16 random hexadecimal digits. A clone of the folder is another
+copy.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ NEWS = f"{layout.HOUSEKEEPING}/news"
 SUFFIX = ".jsonl.gz"
 _SEGMENT = re.compile(rf"(?P<stream>(?:.+\.)?log)\.d/(?P<copy>{COPY})/(?P<start>\d{{12,}})-(?P<end>\d{{12,}})\.jsonl\.gz")
 _WHOLE = re.compile(rf"{re.escape(layout.HOUSEKEEPING)}/whole/(?P<copy>{COPY})-(?P<size>\d+)\.json")
+_VERSION = re.compile(r"(?P<path>.+)\.v/(?P<sha256>[0-9a-f]{64})")
 _NEWS = re.compile(rf"{re.escape(NEWS)}/(?P<day>\d{{4}}-\d\d-\d\d)/(?P<exp>[0-9a-f]{{64}})-(?P<copy>{COPY})\.json")
 
 
@@ -114,10 +114,10 @@ def version_key(file_key: str, sha256: str) -> str:
     return f"{file_key}.v/{sha256}"
 
 
-def file_of(key: str) -> str:
-    """Return the path of the file whose version a key names; empty for any other key."""
-    path, _, digest = key.rpartition(".v/")
-    return path if re.fullmatch(r"[0-9a-f]{64}", digest) else ""
+def version_of(key: str) -> tuple[str, str]:
+    """Return the path of the file that a key holds, and its SHA-256 where that file was published again, else an empty text."""
+    match = _VERSION.fullmatch(key)
+    return (match["path"], match["sha256"]) if match else (key, "")
 
 
 def join(*parts: str) -> str:

@@ -394,7 +394,7 @@ class Shipper:
             by_path = {file.path: file for file in published.files(self.folder)}
             keys = []
             for stored in self._objects_of(path):
-                file = by_path.get(self._below(stored.key)) or by_path.get(names.file_of(self._below(stored.key)))
+                file = by_path.get(self._below(stored.key)) or by_path.get(names.version_of(self._below(stored.key))[0])
                 if file is None or not self._is_now(file, stored):
                     keys.append(stored.key)
             self._delete(keys, "hold what was redacted")

@@ -11,11 +11,12 @@ from mlv import words
 from mlv.bucket import pending, positions
 from mlv.bucket.wish import wish_of
 from mlv.errors import MlvWarning
+from mlv.interpreter import module_path
 from mlv.notices import warn, warn_once
 from mlv.store import layout, opening
 from mlv.store.owners import Owner
 from mlv.transport import orders
-from mlv.transport.launch import can_launch, module_path
+from mlv.transport.launch import can_launch
 from mlv.transport.orders import SHIPPER, Order
 
 NAME = "shipping"

@@ -17,21 +17,20 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from mlv.digests import sha256
-from mlv.errors import BucketDenied, BucketError, BucketMissing, BucketUnreachable, InvalidArgument, NoSuchObject
+from mlv.errors import BucketDenied, BucketError, BucketMissing, BucketUnreachable, InvalidArgument, MlvError, NoSuchObject
 from mlv.optional import is_installed, package
 
 T = TypeVar("T")
 
 SCHEMES = ("s3", "gs", "az", "file")
-_OPTIONS = ("endpoint", "region")
+_OPTIONS = {"s3": ("endpoint", "region"), "gs": (), "az": ("endpoint",), "file": ()}
 """Settings that a URL may hold; all others come from the variables of each client, such as AWS_ACCESS_KEY_ID."""
-_TIMEOUT_S = 20
+TIMEOUT_S = 20.0
+"""Seconds for one request. With the tries after it a call ends within four times as long, and fails then."""
 _RETRIES = 2
 """Tries of a request after the first; more patience is the caller's."""
 _PART_BYTES = 8 << 20
 """Of a large file in one request: within the timeout at 3.4 Mbit/s, and no upload is as old as the clocks may differ."""
-
-
 _PARTS_AT_ONCE = 2
 """Of one large file: all of them lie in memory."""
 
@@ -51,6 +50,8 @@ class StoredObject(NamedTuple):
     size: int
     modified: float
     """Seconds since 1970, by the clock of the store."""
+    version: str | None = None
+    """Its name among the versions of the key; None where the bucket keeps none, and in listings."""
 
 
 class ObjectStore(Protocol):
@@ -61,6 +62,8 @@ class ObjectStore(Protocol):
 
     url: str
     """Without anything secret: it may be written into files and shown."""
+    has_ranges: bool
+    """Whether a range is read alone, as far as calls have shown; else the whole object is read for it."""
 
     def create(self, key: str, content: bytes | Path) -> Creation:
         """Make an object of these bytes, or of a file's; one that is there stays."""
@@ -100,19 +103,20 @@ def is_url(text: object) -> bool:
     return isinstance(text, str) and "://" in text and not os.path.exists(text)
 
 
-def open_store(url: str) -> ObjectStore:
+def open_store(url: str, timeout_s: float = TIMEOUT_S) -> ObjectStore:
     """Open a root in a bucket; no request is made.
 
     Args:
         url: `s3://bucket/prefix`, `gs://...`, `az://container/...` or `file:///folder`. `?endpoint=` and `?region=` may follow;
             credentials come from the variables and files that each client knows.
+        timeout_s: Seconds for one request; a call that the store does not answer fails within four times as long.
 
     Raises:
         InvalidArgument: The URL has another scheme, no bucket, an unknown option, or holds a credential.
         MissingExtra: `obstore` is not installed.
         BucketError: The client cannot be made of these settings.
     """
-    return _Store(url)
+    return _Store(url, timeout_s)
 
 
 def checked_url(url: str) -> tuple[str, dict[str, str]]:
@@ -132,10 +136,11 @@ def checked_url(url: str) -> tuple[str, dict[str, str]]:
             f"instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := sorted(options.keys() - set(_OPTIONS)):
+    if unknown := sorted(options.keys() - set(_OPTIONS[parts.scheme])):
         # Without values: one of them may be a secret.
+        allowed = f"the options {' and '.join(_OPTIONS[parts.scheme])}" if _OPTIONS[parts.scheme] else "no options"
         raise InvalidArgument(
-            f"a URL may end with the options {' and '.join(_OPTIONS)}, not {', '.join(unknown)}: set the variables of the "
+            f"a URL of {parts.scheme}:// may hold {allowed}, not {', '.join(unknown)}: set the variables of the "
             f"client for all others, such as AWS_ACCESS_KEY_ID",
             options=unknown,
         )
@@ -164,61 +169,53 @@ def normal_url(url: str) -> str:
 class _Store:
     """A root in a bucket, as `obstore` reaches it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._timeout_s, self.has_ranges = timeout_s, True
         self._base, self._options = checked_url(url)
         self._obstore = package("obstore", "bucket")
         self._errors = package("obstore.exceptions", "bucket")
+        self._scheme = self._base.partition("://")[0]
         self.url = normal_url(url)
         self._client = self._opened()
 
     def _opened(self) -> Any:
         """Make the client anew: it reads the variables, files and tokens of the credentials."""
-        scheme, _, path = self._base.partition("://")
+        scheme, path = self._scheme, self._base.partition("://")[2]
         stores = package("obstore.store", "bucket")
         try:
             if scheme == "file":
-                return stores.LocalStore(unquote(path), mkdir=True)
+                return stores.LocalStore(unquote(path), mkdir=True, automatic_cleanup=True)
+            config, credentials = self._config(scheme)
             return stores.from_url(
                 self._base,
-                config=self._config(scheme),
+                config=config,
                 client_options={
-                    "timeout": timedelta(seconds=_TIMEOUT_S),
-                    "connect_timeout": timedelta(seconds=_TIMEOUT_S / 4),
-                    "allow_http": self._endpoint(scheme).startswith("http://"),
+                    "timeout": timedelta(seconds=self._timeout_s),
+                    "connect_timeout": timedelta(seconds=self._timeout_s / 4),
+                    "allow_http": config.get("endpoint", "").startswith("http://") or _uses_emulator(scheme),
                 },
-                retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=3 * _TIMEOUT_S)},
-                **self._credentials(scheme),
+                retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(seconds=3 * self._timeout_s)},
+                **credentials,
             )
-        except (ValueError, OSError, self._errors.BaseError) as error:
+        except MlvError:
+            raise
+        except Exception as error:  # that of a client of credentials may be of any kind
             raise BucketError(f"{self.url} cannot be opened: {_first_line(error)}", url=self.url) from error
 
-    def _endpoint(self, scheme: str) -> str:
-        if scheme == "s3":
-            variables: tuple[str, ...] = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-        else:
-            variables = ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "AZURITE_BLOB_STORAGE_URL") if scheme == "az" else ()
-        if scheme == "az" and os.environ.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true"):
-            return self._options.get("endpoint", "http://127.0.0.1")
-        return next(filter(None, (self._options.get("endpoint"), *map(os.environ.get, variables))), "")
-
-    def _config(self, scheme: str) -> dict[str, str]:
-        config = dict(self._options)
+    def _config(self, scheme: str) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the settings of the client, and the provider of credentials where `obstore` needs one."""
+        config, credentials, profile = dict(self._options), {}, {}
         if scheme == "s3":
             # Object Lock asks for it, and a body that was changed on its way is refused.
             config["checksum_algorithm"] = "SHA256"
-            if endpoint := self._endpoint(scheme):
-                config["endpoint"] = endpoint
-            if region := self._options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
-                config["region"] = region
-        return config
-
-    def _credentials(self, scheme: str) -> dict[str, Any]:
-        """Return the provider for what `obstore` itself cannot read: profiles and single sign-on of AWS, by `boto3`."""
-        by_variable = any(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"))
-        has_profile = os.environ.get("AWS_PROFILE") or os.path.exists(os.path.expanduser("~/.aws"))
-        if scheme != "s3" or by_variable or not has_profile or not is_installed("boto3"):
-            return {}
-        return {"credential_provider": package("obstore.auth.boto3", None).Boto3CredentialProvider()}
+            if _needs_boto3():
+                credentials["credential_provider"] = package("obstore.auth.boto3", None).Boto3CredentialProvider()
+                profile = package("botocore.session", None).get_session().get_scoped_config()
+        for option in _OPTIONS[scheme]:
+            values = (self._options.get(option), *map(os.environ.get, _VARIABLES[scheme, option]), profile.get(f"{option}_url"))
+            if value := next(filter(None, (*values, profile.get(option))), None):
+                config[option] = value
+        return config, credentials
 
     def create(self, key: str, content: bytes | Path) -> Creation:
         size = content.stat().st_size if isinstance(content, Path) else len(content)
@@ -226,43 +223,98 @@ class _Store:
 
         def put() -> None:
             self._obstore.put(
-                self._client,
-                key,
-                content,
-                mode="create",
-                use_multipart=is_large,
-                chunk_size=_PART_BYTES,
-                max_concurrency=_PARTS_AT_ONCE,
-            )
+                self._client, key, content,
+                mode="create", use_multipart=is_large, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE,
+            )  # fmt: skip
 
-        try:
-            self._call(put, key)
-            return Creation.MADE
-        except FileExistsError:
-            return Creation.SAME if self._holds(key, content, size) else Creation.DIFFERENT
-
-    def _holds(self, key: str, content: bytes | Path, size: int) -> bool:
-        there = self.head(key)
-        return there is not None and there.size == size and _digest(self.chunks(key)) == _digest(_chunks_of(content))
+        for _ in range(_RETRIES + 1):
+            try:
+                self._call(put, key)
+                return Creation.MADE
+            except FileExistsError:
+                if (there := self.head(key)) is not None:
+                    is_same = there.size == size and _digest(self.chunks(key)) == _digest(_chunks_of(content))
+                    return Creation.SAME if is_same else Creation.DIFFERENT
+            # S3 refuses with the same answer while another upload of the key goes on, which may yet fail.
+        raise BucketUnreachable(f"{self.url}: {key!r} is being made by another, and is not there yet", url=self.url, key=key)
 
     def get(self, key: str) -> bytes:
         return self._call(lambda: bytes(self._obstore.get(self._client, key).bytes()), key)
 
     def get_range(self, key: str, start: int, end: int) -> bytes:
-        return self._call(lambda: bytes(self._obstore.get_range(self._client, key, start=start, end=end)), key)
+        if start >= end:
+            return b""
+        part = self._part(key, start, end)
+        return self.get(key)[start:end] if part is None else part[0]
+
+    def _part(self, key: str, start: int, end: int) -> tuple[bytes, int] | None:
+        """Return the bytes of a range, and the size of the object; None where the store answers with all of it."""
+
+        def get() -> tuple[bytes, int] | None:
+            try:
+                result = self._obstore.get(self._client, key, options={"range": (start, end)})
+                return bytes(result.bytes()), result.meta["size"]
+            except Exception as error:
+                if _NO_RANGE in str(error):
+                    return None
+                if any(text in str(error) for text in _BEHIND_THE_END):
+                    return b"", 0
+                raise
+
+        part = self._call(get, key) if self.has_ranges else None
+        self.has_ranges = part is not None
+        return part
 
     def chunks(self, key: str) -> Iterator[bytes]:
+        # In requests of a part each: one for all would have to end within the timeout.
+        part = self._part(key, 0, _PART_BYTES)
+        if part is None:
+            yield from self._streamed(key)
+            return
+        chunk, size = part
+        position = len(chunk)
+        yield chunk
+        while position < size:
+            chunk = self.get_range(key, position, position + _PART_BYTES)
+            if not chunk:
+                raise BucketError(f"{self.url}: {key!r} became shorter while it was read", url=self.url, key=key)
+            position += len(chunk)
+            yield chunk
+
+    def _streamed(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object in one request."""
         stream = self._call(lambda: iter(self._obstore.get(self._client, key).stream(min_chunk_size=_PART_BYTES)), key)
-        while (chunk := self._call(lambda: next(stream, None), key)) is not None:
+        while True:
+            try:
+                # Not by `_call`: asked again, a stream that failed is at its end.
+                chunk = next(stream, None)
+            except Exception as error:
+                raise self._translated(error, key) from error
+            if chunk is None:
+                return
             yield bytes(chunk)
 
     def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
-        offset = after or None
-        pages = self._call(lambda: iter(self._obstore.list(self._client, prefix=prefix or None, offset=offset)), prefix)
-        objects = (_stored(meta) for page in iter(lambda: self._call(lambda: next(pages, None), prefix), None) for meta in page)
-        if self._base.startswith("file:"):  # in the order of the folder
-            return iter(sorted(objects, key=lambda stored: stored.key.encode()))
-        return objects
+        objects = self._listed(prefix, after)
+        # A folder is listed in the order of its file system.
+        return iter(sorted(objects, key=lambda stored: stored.key.encode())) if self._scheme == "file" else objects
+
+    def _listed(self, prefix: str, after: str) -> Iterator[StoredObject]:
+        """Yield the objects of all pages; where a page is refused, go on behind the last one with new credentials, once."""
+        begin, is_renewed = after, False
+        while True:
+            try:
+                for page in self._obstore.list(self._client, prefix=prefix or None, offset=after or None):
+                    for meta in page:
+                        if meta["path"] > begin:  # some stores list from the first one on all the same, such as Azurite
+                            yield _stored(meta)
+                            after = max(after, meta["path"])
+                return
+            except Exception as error:
+                translated = self._translated(error, prefix)
+                if is_renewed or not isinstance(translated, BucketDenied):
+                    raise translated from error
+            self._client, is_renewed = self._opened(), True
 
     def folders(self, prefix: str = "") -> list[str]:
         result = self._call(lambda: self._obstore.list_with_delimiter(self._client, prefix or None), prefix)
@@ -296,44 +348,99 @@ class _Store:
         errors, text = self._errors, str(error)
         if isinstance(error, (errors.AlreadyExistsError, errors.PreconditionError)):
             return FileExistsError(key)
-        if "NoSuchBucket" in text or "ContainerNotFound" in text:
+        if "NoSuchBucket" in text or "ContainerNotFound" in text or "The specified bucket does not exist" in text:
             return BucketMissing(f"{self.url}: there is no such bucket; make it, or correct the URL", url=self.url)
         if isinstance(error, FileNotFoundError):
             return NoSuchObject(f"{self.url}: there is no object {key!r}", url=self.url, key=key)
-        denied = (errors.PermissionDeniedError, errors.UnauthenticatedError, PermissionError)
-        if isinstance(error, denied) or any(code in text for code in _DENIALS):
+        if any(address in text for address in _METADATA):
             return BucketDenied(
-                f"{self.url} refuses access to {key or 'the root'!r}: {_reason(text)}. Look at the credentials, and at the "
-                f"policy of the bucket",
+                f"{self.url}: there are no credentials, neither in variables such as {_FIRST_VARIABLE[self._scheme]}, nor of "
+                f"this machine. {_ADVICE[self._scheme]}",
                 url=self.url,
                 key=key,
+            )
+        denied = (errors.PermissionDeniedError, errors.UnauthenticatedError, PermissionError)
+        if isinstance(error, denied) or any(code in text for code in _DENIALS) or _is_bare_refusal(text):
+            advice = _CLOCK if "RequestTimeTooSkewed" in text else "Look at the credentials, and at the policy of the bucket"
+            return BucketDenied(
+                f"{self.url} refuses access to {key or 'the root'!r}: {_reason(text)}. {advice}", url=self.url, key=key
             )
         if isinstance(error, (ValueError, errors.NotSupportedError, errors.InvalidPathError)):
             return BucketError(f"{self.url} cannot hold an object {key!r}: {_first_line(error)}", url=self.url, key=key)
         if isinstance(error, (errors.BaseError, OSError)):
-            return BucketUnreachable(f"{self.url} does not answer as it should: {_reason(text)}", url=self.url, key=key)
+            reason = f"no answer within {self._timeout_s:g} s" if "kind: Timeout" in text else _reason(text)
+            return BucketUnreachable(f"{self.url} does not answer as it should: {reason}", url=self.url, key=key)
         return error
 
 
 _DENIALS = (
     "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
     "ExpiredToken",
+    "InvalidAccessKeyId",
     "InvalidToken",
     "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "status code: 401",
+    "status code: 403",
 )
-"""Codes of S3 in an error that the client does not tell apart."""
+"""Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
+
+_NO_RANGE = "non-partial response"
+"""The sign of a store that answers with the whole object, as that of rclone does."""
+_BEHIND_THE_END = ("InvalidRange", "status code: 416", "greater than the length", "start: ")
+"""Signs of a range that begins behind the end of the object."""
+
+_METADATA = ("169.254.169.254", "metadata.google.internal")
+"""Where machines of a cloud have their credentials: the last place where a client looks."""
+
+_FIRST_VARIABLE = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS", "az": "AZURE_STORAGE_ACCOUNT_NAME"}
+_ADVICE = {
+    "s3": "Profiles and single sign-on of AWS need boto3: pip install boto3",
+    "gs": "Name the file of a service account, or run `gcloud auth application-default login`",
+    "az": "Set AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_KEY",
+}
+_CLOCK = "The clock of this machine is more than 15 minutes off: set it, as by NTP"
+
+_VARIABLES = {
+    ("s3", "endpoint"): ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    ("s3", "region"): ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    ("az", "endpoint"): ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""The variables of an option, of which `obstore` does not read all; the first that is set serves."""
+
+
+def _uses_emulator(scheme: str) -> bool:
+    return scheme == "az" and os.environ.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true")
+
+
+def _needs_boto3() -> bool:
+    """Return whether credentials of AWS come from what `obstore` cannot read, profiles and single sign-on, and `boto3` can."""
+    variables = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+    if any(map(os.environ.get, (*variables, "AWS_CONTAINER_CREDENTIALS_FULL_URI"))) or not is_installed("boto3"):
+        return False
+    files = (
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"),
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    )
+    return bool(os.environ.get("AWS_PROFILE")) or any(os.path.exists(os.path.expanduser(file)) for file in files)
+
+
+def _is_bare_refusal(text: str) -> bool:
+    """Return whether S3 refused a HEAD, whose answer holds no code: 400 stands for an expired token then."""
+    return "status code: 400" in text and "<Code>" not in text and "HEAD" in text
 
 
 def _stored(meta: Any) -> StoredObject:
-    return StoredObject(meta["path"], meta["size"], meta["last_modified"].timestamp())
+    return StoredObject(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta.get("version"))
 
 
 def _reason(text: str) -> str:
     """Return the code of an answer of the store, or else the first line of an error."""
     code = text.partition("<Code>")[2].partition("</Code>")[0]
-    message = text.partition("<Message>")[2].partition("</Message>")[0]
+    message = text.partition("<Message>")[2].partition("</Message>")[0].partition("\n")[0].rstrip(".")
     return f"{code}: {message}" if code and message else code or _first_line(text)
 
 

@@ -29,13 +29,21 @@ NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 _BY_USE = (
     "ls", "ui", "run", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
-    "tag", "untag", "note", "archive", "unarchive", "mv", "rm", "import", "push",
-    "verify", "recover", "whence", "merge", "redact", "doctor",
+    "tag", "untag", "note", "archive", "unarchive", "mv", "rm", "import",
+    "verify", "recover", "whence", "merge", "push", "pull", "redact", "lake", "doctor",
 )  # fmt: skip
 """The order of the commands in the help; any other command comes last."""
 
 
-class _Commands(TyperGroup):
+class Group(TyperGroup):
+    """Commands below one command, without a type behind flags."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, without a type behind flags."""
+        return _without_types(super().get_params(ctx))
+
+
+class _Commands(Group):
     """The commands, with every error of theirs as one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -62,10 +70,6 @@ class _Commands(TyperGroup):
         """Return the commands, the most used first."""
         return sorted(self.commands, key=lambda name: _BY_USE.index(name) if name in _BY_USE else len(_BY_USE))
 
-    def get_params(self, ctx: Any) -> Any:
-        """Return the parameters, without a type behind flags."""
-        return _without_types(super().get_params(ctx))
-
 
 class _PlainCommand(TyperCommand):
     """A command whose help has no `<bool>` behind flags and no braces around arguments: newer versions of typer add both."""
@@ -86,7 +90,7 @@ def _without_types(params: Any) -> Any:
     return params
 
 
-class _App(typer.Typer):
+class App(typer.Typer):
     """An application whose commands are of the class `_PlainCommand`, each with its function's docstring as help."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
@@ -96,7 +100,7 @@ class _App(typer.Typer):
             # typer would keep the line breaks of the source within a paragraph.
             paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
             text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-            return super(_App, self).command(name, cls=_PlainCommand, help=text, **options)(function)
+            return super(App, self).command(name, cls=_PlainCommand, help=text, **options)(function)
 
         return register
 
@@ -121,7 +125,7 @@ def _complain(text: str) -> None:
     print(f"mlv: {line}", file=sys.stderr)
 
 
-app = _App(
+app = App(
     cls=_Commands,
     help="Experiments in plain files: list, read, follow and verify them.",
     epilog="EXP is a path, the beginning of an ID (four digits or more), or a name below --root.",

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 
+from mlv.cli import urls
 from mlv.errors import FileUnusable, InvalidArgument, MlvError, NotAnExperiment
 from mlv.store import layout
 from mlv.store.meta import read_meta
@@ -17,18 +18,24 @@ from mlv.words import address_problem, did_you_mean
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
 _MOST_NAMED = 8
+_READ = ("EXP", "ROOT", "SRC")
+"""Arguments that name experiments."""
 
 
-def experiment(word: str, root: Path) -> Path:
+def experiment(word: str, root: Path, *, reads: bool = False) -> Path:
     """Return the folder of the experiment that a word names.
 
     It may be a path (of the folder, or of a file in it), the beginning of an ID (four digits or more) or the name of an
-    experiment at or below the root; a name may have the names of folders above it, as in `squeeze/subexp_1`.
+    experiment at or below the root; a name may have the names of folders above it, as in `squeeze/subexp_1`. For a command
+    that only `reads`, word and root may be URLs of a bucket.
 
     Raises:
         NotAnExperiment: It names none, or a folder in one; the message suggests similar names.
         InvalidArgument: It names several; the message lists them.
+        BucketError, MissingExtra, ExperimentBusy, FileUnusable: As `urls.folder`.
     """
+    if reads and (url := urls.url_of(word)) is not None:
+        return urls.experiment(url)
     no_address(word, "EXP")
     path = layout.absolute(word)
     if path.exists() and (enclosing := _experiment_around(path)) is not None:
@@ -39,7 +46,8 @@ def experiment(word: str, root: Path) -> Path:
             )
         return match
     # Only now: a path needs no walk through a tree of a million folders.
-    folders = list(layout.walk(checked_root(root)))
+    root = readable_root(root) if reads else checked_root(root)
+    folders = list(layout.walk(root))
     matches = [folder for folder in folders if _is_named(folder, word) or _has_id(folder, word.lower())]
     if len(matches) == 1:
         return matches[0]
@@ -58,12 +66,12 @@ def experiment_or_log(word: str, root: Path) -> Path:
     """Resolve a word as `experiment` does, or return the path of a log file that belongs to no experiment.
 
     Raises:
-        NotAnExperiment, InvalidArgument: As `experiment`.
+        NotAnExperiment, InvalidArgument: As `experiment`, for a command that only reads.
     """
     path = Path(word)
     if path.is_file() and layout.stream_of(path.name) and not layout.is_experiment(path.absolute().parent):
         return path
-    return experiment(word, root)
+    return experiment(word, root, reads=True)
 
 
 def logical_stream_of(path: Path) -> str:
@@ -106,8 +114,9 @@ def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
 
 def _labels_of(word: str, root: Path) -> list[tuple[Path, Path]]:
     """Return the experiments that one word names, each with its path below the named folder."""
-    no_address(word, "EXP")
-    folder = Path(word)
+    if (url := urls.url_of(word)) is None:
+        no_address(word, "EXP")
+    folder = Path(word) if url is None else urls.folder(url)
     if folder.is_dir() and _experiment_around(layout.absolute(folder)) != layout.absolute(folder):
         below = list(layout.walk(folder))
         if below:
@@ -115,7 +124,7 @@ def _labels_of(word: str, root: Path) -> list[tuple[Path, Path]]:
         if _experiment_around(layout.absolute(folder)) is None:
             text = f"no experiments at or below {word!r}: give the folder that was the savedir"
             raise NotAnExperiment(text, path=word)
-    match = experiment(word, root)
+    match = experiment(word, root, reads=True) if url is None else folder
     return [(match, Path(os.path.basename(os.path.realpath(match))))]
 
 
@@ -125,6 +134,8 @@ def no_address(path: Path | str | None, argument: str) -> None:
     Raises:
         InvalidArgument: It is an address, such as a URL, or empty, as that of a variable of the shell that is not set.
     """
+    if path is not None and argument in _READ:
+        urls.refuse(path, argument)
     if path == "":
         raise InvalidArgument(f"{argument} '' is empty: give a path, or `.` for the current folder", path="")
     problem = address_problem(path)
@@ -155,6 +166,17 @@ def _concerns(out: Path, path: object) -> bool:
     own, other = str(layout.absolute(out)), str(layout.absolute(path))
     beside = os.path.join(os.path.dirname(own), layout.TEMPORARY)
     return own == other or own.startswith(os.path.join(other, "")) or other.startswith((os.path.join(own, ""), beside))
+
+
+def readable_root(root: Path) -> Path:
+    """Accept a folder to search for experiments, or the URL of a bucket, for a command that only reads.
+
+    Raises:
+        InvalidArgument: It is none.
+        BucketError, NotAnExperiment, MissingExtra, ExperimentBusy, FileUnusable: As `urls.folder`.
+    """
+    url = urls.url_of(root)
+    return checked_root(root) if url is None else urls.folder(url)
 
 
 def checked_root(root: Path) -> Path:

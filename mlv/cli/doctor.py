@@ -1,4 +1,7 @@
-"""`mlv doctor`: print the settings in force, test everything that mlv relies on, and name the changes to make."""
+"""`mlv doctor`: print the settings in force, test everything that mlv relies on, and name the changes to make.
+
+For the URL of a bucket: try what the store promises, and name the uses that are safe.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Any
 from rich.text import Text
 
 from mlv import settings, words
+from mlv.bucket import probe
+from mlv.bucket.store import open_store
 from mlv.cli.blocks import Rows
 from mlv.cli.choose import no_address
 from mlv.cli.examine import CHANGE, NOTE, OK, Check, examine
@@ -21,17 +26,51 @@ from mlv.errors import InvalidArgument
 _STYLES = {OK: "green", NOTE: "yellow", CHANGE: "bold red"}
 
 
-def run(folder: Path | None, as_json: bool) -> bool:
+def run_on_bucket(url: str, as_json: bool) -> bool:
+    """Print what a store promises and which uses are safe, and return whether shipping is.
+
+    Raises:
+        InvalidArgument: The URL is none.
+        MissingExtra: The client of object stores is not installed.
+        BucketError: The client cannot be made of the settings.
+    """
+    store = open_store(url)
+    outcome = probe.probe(store)
+    if as_json:
+        uses = {use.name: {"safe": use.is_safe, "missing": use.missing} for use in outcome.uses}
+        print_json({"url": store.url, "checks": [asdict(check) for check in map(_check, outcome.traits)], "uses": uses})
+        return outcome.ship.is_safe
+    screen = Screen()
+    arrow = "→ " if screen.speaks_unicode else "-> "
+    screen.show(Text.assemble(("bucket", "bold"), f"  {words.printable(store.url)}"))
+    screen.show(_findings(map(_check, outcome.traits), arrow))
+    screen.show(styled("\nsafe", "bold"))
+    screen.show(_findings((_check_of_use(use, outcome) for use in outcome.uses), arrow))
+    return outcome.ship.is_safe
+
+
+def _check(trait: probe.Trait) -> Check:
+    worst = NOTE if trait.name in probe.CONDITIONAL else CHANGE
+    return Check("bucket", trait.name, trait.text, (NOTE if trait.advice else OK) if trait.holds else worst, trait.advice)
+
+
+def _check_of_use(use: probe.Use, outcome: probe.Outcome) -> Check:
+    if use.is_safe:
+        return Check("safe", use.name, "yes")
+    return Check("safe", use.name, f"no: {', '.join(use.missing)}", NOTE if outcome.ship.is_safe else CHANGE)
+
+
+def run(path: str | None, as_json: bool) -> bool:
     """Print the settings and the findings, and return whether nothing has to be changed.
 
     Raises:
         InvalidArgument: The path is no folder.
     """
-    no_address(folder, "FOLDER")
-    folder = (settings.DIR.look_up().value if folder is None else folder).absolute()
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise InvalidArgument(f"{str(path)!r} is a file: give a folder for experiments", path=str(path))
+    no_address(path, "FOLDER")
+    folder = (settings.DIR.look_up().value if path is None else Path(path)).absolute()
+    for ancestor in (folder, *folder.parents):
+        if ancestor.exists() and not ancestor.is_dir():
+            raise InvalidArgument(f"{str(ancestor)!r} is a file: give a folder for experiments", path=str(ancestor))
     checks = [*examine(folder), *installed()]
     changes = [check for check in checks if check.verdict == CHANGE]
     if as_json:

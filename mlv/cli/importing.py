@@ -91,13 +91,23 @@ def _once(sources: Sequence[Path], root: Path, format: str | None, options: Opti
         screen.show(styled(_total(outcomes, dry_run)))
     if found.unknown:
         say(_unknown(found.unknown))
-    return all(outcome.is_whole for outcome in outcomes)
+    if found.outside:
+        say(_outside(found.outside))
+    return not found.outside and all(outcome.is_whole for outcome in outcomes)
 
 
 def _unknown(paths: Sequence[Path]) -> str:
+    return f"{words.counted(len(paths), 'file')} of no format that mlv knows were passed over: {_named(paths)}"
+
+
+def _outside(paths: Sequence[Path]) -> str:
+    links = words.counted(len(paths), "link")
+    return f"{links} that lead out of the source stay behind: {_named(paths)}. With --links they are followed"
+
+
+def _named(paths: Sequence[Path]) -> str:
     names = [path.name for path in paths[:_MOST_ROWS]]
-    more = f" and {len(paths) - len(names)} more" if len(paths) > len(names) else ""
-    return f"{words.counted(len(paths), 'file')} of no format that mlv knows were passed over: {', '.join(names)}{more}"
+    return ", ".join(names) + (f" and {len(paths) - len(names)} more" if len(paths) > len(names) else "")
 
 
 def _kind(outcome: Outcome) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlv import words
@@ -18,9 +19,14 @@ def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:
     """
     no_address(src, "SRC")
     no_address(dst, "DST")
+    return show(merge(src, dst, dry_run=dry_run), dst, dry_run=dry_run, as_json=as_json)
+
+
+def show(merged: Iterable[Merged], dst: Path, *, dry_run: bool, as_json: bool) -> bool:
+    """Merge, print the changes, and return whether everything is equal that should be."""
     screen = None if as_json else Screen()
     changed = differing = 0
-    for done in merge(src, dst, dry_run=dry_run):
+    for done in merged:
         changed += done.is_changed
         differing += bool(done.differences)
         if screen is None:

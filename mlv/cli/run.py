@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import NoReturn
 
-import mlv.compat
+from mlv.compat.replacing import environment_of
 from mlv.errors import FileUnusable, InvalidArgument
 
 NAMES = ("wandb", "tensorboard")
 """Libraries that may have a drop-in with an `install`."""
-STARTUP = Path(mlv.compat.__file__).parent / "startup"
-"""The folder whose `sitecustomize` each Python below imports at its start."""
 
 
 def run(replaced: str, words: Sequence[str]) -> NoReturn:
@@ -65,10 +62,3 @@ def command_of(words: Sequence[str]) -> list[str]:
     if is_script and not os.path.exists(first):
         raise FileUnusable(f"there is no script {first}: give its path from here ({os.getcwd()})", path=first)
     return [sys.executable, *words] if is_script or first in ("-m", "-c") else [*words]
-
-
-def environment_of(names: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which each Python has the drop-ins: the process, and all that it starts."""
-    before = environ.get("PYTHONPATH")
-    paths = [str(STARTUP), *(before.split(os.pathsep) if before else ())]  # an empty one among them is the current folder
-    return {**environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "MLV_RUN_AS": ",".join(names)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -26,9 +26,19 @@ _QUIET_S = 5.0  # children may print on after the end of the run
 
 
 def run(
-    path: Path, count: int, *, follow: bool, types: Collection[str], name: str | None, stream: str | None, as_lines: bool
+    path: Path,
+    count: int,
+    *,
+    follow: bool,
+    types: Collection[str],
+    name: str | None,
+    stream: str | None,
+    as_lines: bool,
+    refresh: Callable[[], None] | None = None,
 ) -> None:
     """Print the last events of an experiment, or of a log file that belongs to none, then those that follow until it is over.
+
+    `refresh` is called again and again meanwhile, to bring lines from elsewhere.
 
     Raises:
         NotAnExperiment: There is no readable meta.json.
@@ -51,9 +61,19 @@ def run(
     if follow:
         sys.stdout.flush()
         is_over = Watch(folder, created, stream if is_file else None)
-        for entry in tail.follow(is_over):
+        for entry in tail.follow(is_over if refresh is None else _refreshing(refresh, is_over)):
             show(entry)
             sys.stdout.flush()
+
+
+def _refreshing(refresh: Callable[[], None], is_over: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a test that brings new lines before it looks whether it is over."""
+
+    def look() -> bool:
+        refresh()
+        return is_over()
+
+    return look
 
 
 def _print_raw(entry: EventLine) -> None:

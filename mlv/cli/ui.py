@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mlv import words
-from mlv.cli import choose
+from mlv.cli import choose, urls
 from mlv.cli.screen import progress, say
 from mlv.errors import InvalidArgument
 from mlv.web import built, remote, server
@@ -41,11 +41,12 @@ def run(
         with _until_ctrl_c():
             remote.serve(*address, _show, port=port, opens=opens)
         return
-    folder = choose.checked_root(Path(root))
+    url = urls.url_of(root)
+    folder = choose.readable_root(Path(root))
     if not built.is_built():
         say(built.NOT_BUILT)
 
-    with _until_ctrl_c():
+    with _until_ctrl_c(), urls.refreshing(url):
         server.serve(folder, _show, host=host, port=port, socket_path=socket, allowed_hosts=allowed_hosts, opens=opens,
                      new_token=new_token, while_stdin=while_stdin)  # fmt: skip
 

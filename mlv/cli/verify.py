@@ -21,7 +21,22 @@ def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
         NotAnExperiment: The folder holds neither a meta.json nor a log.
         InvalidArgument: `expect` is no digest.
     """
-    report = verify(path.parent, expect, logical_stream_of(path)) if path.is_file() else verify(path, expect)
+    return show(verify(path.parent, expect, logical_stream_of(path)) if path.is_file() else verify(path, expect), as_json)
+
+
+def run_url(url: str, as_json: bool, expect: str | None = None, *, with_files: bool = False) -> bool:
+    """Print the verdict on an experiment in a bucket, as `run`; nothing is written to a disk.
+
+    Raises:
+        InvalidArgument, NotAnExperiment, BucketError, MissingExtra: As `verify_url`.
+    """
+    from mlv.bucket.verifying import verify_url  # experiments on a disk do without
+
+    return show(verify_url(url, expect, with_files=with_files), as_json)
+
+
+def show(report: Report, as_json: bool) -> bool:
+    """Print a report; return whether the verdict is `intact`."""
     if as_json:
         print_json(report.to_data())
     else:

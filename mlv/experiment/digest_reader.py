@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlv.errors import MlvWarning, NotAnExperiment
 from mlv.notices import warn
@@ -15,6 +17,12 @@ from mlv.query.many import axes
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 from mlv.store import meta as meta_
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from mlv.executors import On
+    from mlv.query.many.tasks import Batch
 
 
 class DigestReader:
@@ -47,6 +55,35 @@ class DigestReader:
             self._digests[folder] = before
         return before[2] if folder in self._digests and before is not None else None
 
+    def digests(self, folders: Iterable[Path], depth: Depth, executor: Executor) -> Iterator[Digest]:
+        """Yield experiments as `digest` returns them; those that have changed are read on an executor."""
+        from mlv.query.many.tasks import batches, run_on_experiments  # executors take 10 ms to import
+
+        asked: list[Path] = []
+
+        def unread() -> Iterator[Path]:
+            for folder in folders:
+                asked.append(folder)
+                if not self._is_fresh(folder, depth) and self.meta(folder) is not None:
+                    yield folder
+
+        for entries in run_on_experiments(executor, partial(_read, depth), batches(unread(), Path)):
+            for folder, entry in entries:
+                self._digests.pop(folder, None)
+                if entry is not None:
+                    stamp, digest = entry
+                    meta = self._metas[folder]
+                    self._digests[folder] = (stamp, depth, replace(digest, id=meta.id, meta=meta.content))
+        for folder in asked:
+            if folder in self._digests and folder in self._metas:
+                yield self._digests[folder][2]
+
+    def _is_fresh(self, folder: Path, depth: Depth) -> bool:
+        before = self._digests.get(folder)
+        with suppress(OSError):
+            return before is not None and before[1] >= depth and before[0] == fingerprint(folder)
+        return False
+
     def parent(self, root: Path, digest: Digest) -> Digest | None:
         """Return the parent of an experiment; None where it is neither at its recorded path nor below the root."""
         parent_id = digest.parent_id
@@ -59,6 +96,18 @@ class DigestReader:
             self._by_id = {meta.id: folder for folder in layout.walk(root) if (meta := self.meta(folder)) is not None}
         folder = self._by_id.get(parent_id)
         return None if folder is None else self.digest(folder, Depth.SETTINGS)
+
+
+def _read(depth: Depth, batch: Batch[Path]) -> list[tuple[Path, tuple[Any, Digest] | None]]:
+    """Read experiments, without their meta.json; None for one that cannot be read."""
+    entries: list[tuple[Path, tuple[Any, Digest] | None]] = []
+    for folder in batch.items:
+        entry = None
+        with leaving_out(folder):
+            stamp = fingerprint(folder)
+            entry = stamp, read_digest(folder, "", {}, depth)
+        entries.append((folder, entry))
+    return entries
 
 
 def without_copies(digests: Sequence[Digest]) -> list[Digest]:
@@ -93,3 +142,15 @@ def depth_for(x: Any) -> Depth:
 def depth_of(predicate: str) -> Depth:
     """Return how much of an experiment a predicate of SQL needs."""
     return Depth.METRICS if "metrics" in predicate.lower() else Depth.STATE
+
+
+@contextmanager
+def opened(on: On) -> Iterator[Executor | None]:
+    """Give the executor that `on` names, as `mlv.executors.executor_of`; None for this process."""
+    if on is None:
+        yield None
+        return
+    from mlv.executors import executor_of  # takes 10 ms to import
+
+    with executor_of(on) as executor:
+        yield executor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
-from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
+from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, OnlyRead, ParamsConflict
 from mlv.experiment.exp_checkpoints import Checkpoints
 from mlv.experiment.exp_housekeeping import Housekeeping
 from mlv.experiment.exp_identity import Identity
@@ -43,7 +43,7 @@ from mlv.store import layout
 from mlv.store import meta as meta_
 from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
-from mlv.store.paths import checked_path
+from mlv.store.paths import bucket_url, checked_path
 from mlv.transport.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
     _log: Logger
     _redactor: Redactor
     _params: FrozenDict | None
-    _edited: MetaEdited | None
+    _edited: MetaEdited | OnlyRead | None
     _read_state: Callable[[], State]
 
     def __init__(
@@ -175,6 +175,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         cls,
         path: str | os.PathLike[str],
         *,
+        into: str | os.PathLike[str] | None = None,
         rewind_to: float | None = None,
         outputs: Iterable[Any] = (),
         ranks: str = "main",
@@ -190,8 +191,12 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
 
         What killed processes left waiting is written first.
 
+        One in a bucket, such as `s3://lab/runs/long`, can be read; `into` brings it to this machine, to log into.
+
         Args:
-            path: The folder.
+            path: The folder, or the URL in a bucket.
+            into: For a URL: a folder around experiments. The experiment is brought there with its lines, and with the
+                checkpoint at `rewind_to`, or else the latest; a copy that is there gets those that it lacks.
             rewind_to: Go on from this step, that of a checkpoint for instance: what was logged so far with a greater one is
                 superseded, by a `rewound` event. Nothing is removed; `history`, `frame`, `summary`, `find` and `sql` show
                 what survives, `events` shows everything. What was logged without a step survives. Superseded checkpoints are
@@ -211,16 +216,17 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
             NotAnExperiment: The folder holds none.
             InvalidArgument: `rewind_to` is no number, or beyond all that survives.
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
+            OnlyRead: It is in a bucket, with `rewind_to` and without `into`.
+            BucketError: The bucket cannot be read.
+            CheckpointMissing: The checkpoint to go on from, with `into`, was not shipped.
         """
-        folder, run_outputs, run_ship = checked_path(path, "path"), checked_outputs(outputs), setup.ship_of_later_run(ship)
-        given_ranks = checked_ranks(ranks)
+        run_outputs, given_ranks, run_ship = checked_outputs(outputs), checked_ranks(ranks), setup.ship_of_later_run(ship)
         launch_rank = this_launch_rank(given_ranks)
+        folder = _opened_folder(path, into, rewind_to, launch_rank.rank)
         meta = meta_.read_meta(folder)
         with setup.translated_os_errors(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)
-            edited = meta_.check_identity(folder, meta)
-        if edited is not None:
-            warn(str(edited), MlvWarning)
+            edited = setup.refusal(folder, meta)
         redactor = redactor_of(meta.content, redact, [*redact_except, *keep])
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
         if launch_rank.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
@@ -395,6 +401,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
 
         Raises:
             MetaEdited: meta.json is not the one that the runs recorded.
+            OnlyRead: It is in a bucket.
         """
         if self._edited is not None:
             raise self._edited
@@ -431,6 +438,15 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         return travelled_exp, (*travels, session.rank, session.is_silent)
 
 
+def _opened_folder(path: Any, into: Any, rewind_to: Any, rank: int) -> Path:
+    """Return the folder of an experiment that is opened; one in a bucket is brought to this machine."""
+    if into is None and bucket_url(path) is None:
+        return checked_path(path, "path")
+    from mlv.experiment.opening import elsewhere  # `import mlv` does without
+
+    return elsewhere.read_folder(path) if into is None else elsewhere.bring(path, into, rewind_to, rank)
+
+
 def _parent_id(folder: Path) -> str | None:
     try:
         parent = meta_.read_meta(folder).content.get("parent")
@@ -455,8 +471,6 @@ def travelled_exp(path: str, exp_id: str, run: str | None, wishes: Wishes, rank:
     """Rebuild a pickled Exp: with the same run in its own process, elsewhere with one that names the run it came from."""
     folder = Path(path)
     meta = meta_.read_meta(folder)
-    edited = meta_.check_identity(folder, meta)
-    if edited is not None:
-        warn(str(edited), MlvWarning)
+    edited = setup.refusal(folder, meta)
     session = travelled_session(folder, exp_id, run, wishes, rank, is_silent)
     return Exp.of_components(ExpComponents(folder, meta, session, wishes.redactor(), edited=edited))

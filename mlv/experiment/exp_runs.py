@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from mlv.capture.redaction import Redactor
-from mlv.errors import InvalidArgument, MetaEdited, MlvWarning
+from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, OnlyRead
 from mlv.events import STATUSES, RunPaused, RunResumed
 from mlv.experiment.opening.ranks import this_launch_rank
 from mlv.experiment.opening.rendezvous import together
@@ -33,7 +33,7 @@ class Running:
         _meta: Meta
         _session: Session
         _redactor: Redactor
-        _edited: MetaEdited | None
+        _edited: MetaEdited | OnlyRead | None
 
         def _writable(self) -> Session: ...
 

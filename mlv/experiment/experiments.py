@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from mlv.errors import InvalidArgument, NotAnExperiment
-from mlv.experiment.digest_reader import DigestReader, depth_of, without_copies
+from mlv.experiment.digest_reader import DigestReader, depth_of, opened, without_copies
 from mlv.experiment.exp import Exp
 from mlv.experiment.experiments_families import FamilyCalls
 from mlv.optional import package
@@ -20,9 +20,10 @@ from mlv.query.many import families, table
 from mlv.query.sql import engine
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
-from mlv.store.paths import checked_path
+from mlv.store.paths import bucket_url, checked_path
 
 if TYPE_CHECKING:
+    from mlv.executors import On
     from mlv.experiment.page import NotebookPage
 
 _LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
@@ -39,7 +40,8 @@ def find(
     """Return the experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
 
     Args:
-        root: A folder that holds experiments, at any depth.
+        root: A folder that holds experiments, at any depth; or the URL of a bucket, `s3://lab/runs`, whose experiments are
+            mirrored as they are now.
         kind: Only experiments of this kind.
         where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`; or a
             mapping of params to the values that they have.
@@ -47,8 +49,10 @@ def find(
 
     Raises:
         InvalidArgument: The root is no folder, or the kind, the predicate or a tag is no text.
+        BucketError: The bucket cannot be read.
+        NotAnExperiment: The bucket holds none at or below the URL.
     """
-    folder = checked_path(root, "root")
+    folder = checked_path(root, "root") if (url := bucket_url(root)) is None else _mirrored(url)
     if not folder.is_dir():
         subject = "is a file" if folder.exists() else "does not exist"
         raise InvalidArgument(f"root {str(root)!r} {subject}: give a folder that holds experiments", root=str(root))
@@ -58,6 +62,12 @@ def find(
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{subject}={value!r} is of type {type(value).__name__}: give a text", value=value)
     return Experiments(folder, _Filter(kind, where, frozenset(required_tags)), DigestReader())
+
+
+def _mirrored(url: str) -> Path:
+    from mlv.bucket.mirror import mirrored  # `import mlv` does without
+
+    return mirrored(url).folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,7 @@ class Experiments(FamilyCalls):
 
     # As one table.
 
-    def frame(self, *, stats: Iterable[str] = (), best: str | None = None, mode: str | None = None) -> Any:
+    def frame(self, *, stats: Iterable[str] = (), best: str | None = None, mode: str | None = None, on: On = None) -> Any:
         """Return a pandas DataFrame with a row per experiment.
 
         Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
@@ -159,43 +169,57 @@ class Experiments(FamilyCalls):
             best: Full name of a metric: `best.step` is the step at which it is best, and a `best.NAME` the value of each metric
                 there, or at its last step before.
             mode: Whether `min` or `max` is best; by default what `log.describe(best, mode=...)` said.
+            on: Where the logs are read, as in `aggregate`.
 
         Raises:
             MissingExtra: pandas is not installed.
+            TaskNotDone: As in `aggregate`.
             InvalidArgument: A stat is unknown, or nothing says which value is best.
             UnknownMetric: Nobody logged the metric that is to be best.
             NotAnExperiment: There is none below the root.
         """
-        digests = self.digests(Depth.METRICS)
-        frame = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
-        return frame if best is None else self._with_best(frame, digests, best, mode)
+        with opened(on) as executor:
+            digests = self.digests(Depth.METRICS, executor)
+            frame = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
+            return frame if best is None else self._with_best(frame, digests, best, mode, executor)
 
-    def _with_best(self, frame: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
-        from mlv.query.many.best import at_best  # only where it is asked for
+    def _with_best(self, frame: Any, digests: Sequence[Digest], best: str, mode: str | None, on: On) -> Any:
+        from mlv.query.many.best import at_best_of_many  # only where it is asked for
         from mlv.query.many.values import unknown_metric  # reads columns in threads: `import mlv` does without
 
         if not any(best in digest.metrics for digest in digests):
             raise unknown_metric(best, sorted({name for digest in digests for name in digest.metrics}))
         pandas = package("pandas")
-        rows = [{f"best.{name}": value for name, value in at_best(digest, best, mode).items()} for digest in digests]
+        values_at_best = at_best_of_many(digests, best, mode, on)
+        rows = [{f"best.{name}": value for name, value in values.items()} for values in values_at_best]
         names = list(dict.fromkeys(["best.step", *(name for row in rows for name in row)]))
         return pandas.concat([frame, pandas.DataFrame(rows, columns=names, index=frame.index)], axis=1)
 
     def history(
-        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
+        self,
+        pattern: str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        stream: str | None = None,
+        wide: bool = True,
+        on: On = None,
     ) -> Any:
         """Return the metrics of all as one DataFrame: as `Exp.history`, with ID and name in `exp` and `exp_name`.
 
-        Damaged lines are passed over, and named with path and byte range in `.attrs["skipped"]`.
+        Damaged lines are passed over, and named with path and byte range in `.attrs["skipped"]`. `on` says where the logs are
+        read, as in `aggregate`.
 
         Raises:
+            TaskNotDone: As in `aggregate`.
             UnknownMetric: No experiment has one that is named.
             InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.
             NotAnExperiment: There is none below the root.
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        return aggregate_.history(self._while_watched(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
+        with opened(on) as executor:
+            digests = self._while_watched(self.digests(Depth.SETTINGS, executor))
+            return aggregate_.history(digests, pattern, keys, stream, wide, executor)
 
     def tables(self, name: str | None = None) -> Any:
         """Return the logged tables of all as one DataFrame: as `Exp.tables`, after `exp` and `exp_name`, its ID and name.
@@ -313,15 +337,16 @@ class Experiments(FamilyCalls):
     def _parent_of(self, digest: Digest) -> Digest | None:
         return self._reader.parent(self._root, digest)
 
-    def digests(self, depth: Depth = Depth.STATE) -> list[Digest]:
+    def digests(self, depth: Depth = Depth.STATE, on: On = None) -> list[Digest]:
         """Return a digest of each experiment as it is now, read at least to the depth; of copies one. Not called by users.
 
         Raises:
+            InvalidArgument, TaskNotDone: As in `aggregate`, with `on`.
             NotAnExperiment: There is none below the root.
         """
         if not self.paths and next(layout.walk(self._root), None) is None:
             self._refuse_none()
-        return without_copies(self._digests_of(self.paths, depth))
+        return without_copies(self._digests_of(self.paths, depth, on))
 
     def _selected(self, selector: Any) -> Digest:
         """Return the one experiment that a selector names.
@@ -363,7 +388,11 @@ class Experiments(FamilyCalls):
             raise NotAnExperiment(f"none of the experiments at or below {str(self._root)!r} is chosen", path=str(self._root))
         return digests
 
-    def _digests_of(self, folders: Sequence[Path], depth: Depth) -> list[Digest]:
+    def _digests_of(self, folders: Sequence[Path], depth: Depth, on: On = None) -> list[Digest]:
+        if on is not None:
+            with opened(on) as executor:
+                assert executor is not None
+                return list(self._reader.digests(self._watch(folders, "reading experiments"), depth, executor))
         digests = (self._reader.digest(folder, depth) for folder in self._watch(folders, "reading experiments"))
         return [digest for digest in digests if digest is not None]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlv.errors import InvalidArgument
-from mlv.experiment.digest_reader import depth_for, depth_of
+from mlv.experiment.digest_reader import depth_for, depth_of, opened
 from mlv.query.digest import Depth, Digest
 from mlv.query.many import families, grids
 from mlv.query.many.grids import Grid
@@ -14,6 +14,7 @@ from mlv.query.many.statistics import STATS
 from mlv.query.sql import engine
 
 if TYPE_CHECKING:
+    from mlv.executors import On
     from mlv.experiment.experiments import Experiments
     from mlv.query.many.plot import Limits, Line, Style
 
@@ -23,7 +24,7 @@ class FamilyCalls:
 
     if TYPE_CHECKING:
 
-        def digests(self, depth: Depth = ...) -> list[Digest]:
+        def digests(self, depth: Depth = ..., on: On = ...) -> list[Digest]:
             """Return a digest of each experiment; see `Experiments`."""
 
         def _parent_of(self, digest: Digest) -> Digest | None: ...
@@ -40,6 +41,7 @@ class FamilyCalls:
         *,
         grid: Grid = grids.EXACT,
         reruns: str = "latest",
+        on: On = None,
     ) -> Any:
         """Return a tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
 
@@ -63,17 +65,24 @@ class FamilyCalls:
                 number takes the mean of each member in so many bins of x.
             reruns: Of experiments that are equal in the nuisance keys too: `latest` takes the one made last and warns,
                 `all` takes all, `error` refuses.
+            on: Where the logs are read, with the same result: a number of processes, `processes:4`, `dask://host:8786` for a
+                Dask scheduler, or any `concurrent.futures.Executor`. None is this process.
 
         Raises:
-            InvalidArgument: A param, coordinate or stat is unknown; or there are reruns, and `reruns="error"`.
+            InvalidArgument: A param, coordinate or stat is unknown; or there are reruns, and `reruns="error"`; or `on` names
+                no executor.
+            TaskNotDone: The workers of the executor ended again and again, cannot be reached, or do not see the experiments.
             UnknownMetric: Nobody logged a metric that is named.
             MissingExtra: pandas or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        members = self._members(self.digests(depth_for(x)), over, reruns)
-        return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid)
+        with opened(on) as executor:
+            members = self._members(self.digests(depth_for(x), executor), over, reruns)
+            return aggregate_.aggregate(
+                members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid, executor
+            )
 
     def paired(
         self,

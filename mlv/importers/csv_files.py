@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mlv.importers import tables, values
 from mlv.importers.listing import SourceListing
@@ -15,6 +15,8 @@ from mlv.importers.reading import SourceReading, Unit
 NAME = "csv"
 _LONGEST_CELL = 1 << 24
 _SEPARATORS = ",;\t|"
+_QUOTED_NUMBERS = re.compile(r'(?:"(?:[-+.0-9eE]*|NaN|-?Infinity)"(?:[,;\t|]|\Z))+\Z')
+"""A line of which nothing is missing, also without an end: a text in quotes might go on with one of its own."""
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _WORDS = {"True": True, "False": False, "true": True, "false": False}
 
@@ -25,11 +27,19 @@ def units(listing: SourceListing) -> Iterator[Unit]:
         yield tables.unit(NAME, path, listing, rows_of)
 
 
+def header_of(path: Path) -> list[str]:
+    """Return the names of the columns of a file; none where it cannot be read, or has no header."""
+    try:
+        return rows_of(path, SourceReading())[0]
+    except (OSError, ValueError, csv.Error):
+        return []
+
+
 def rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
     """Return the names of the columns of a file, and its rows."""
     csv.field_size_limit(_LONGEST_CELL)
     with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-        first = file.readline()
+        first = file.readline(_LONGEST_CELL)
     separator = "\t" if path.suffix.lower() == ".tsv" else max(_SEPARATORS, key=first.count)
     header = next(csv.reader([first], delimiter=separator), [])
     # Without a name is the index that pandas writes in front.
@@ -39,8 +49,8 @@ def rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]
 
 def _rows(path: Path, names: list[str], separator: str, reading: SourceReading) -> Iterator[Mapping[str, Any]]:
     with open(path, encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-        lines = _counted_lines(file, reading)
-        reader = csv.reader(lines, delimiter=separator)
+        lines = _CountedLines(file, reading)
+        reader = csv.reader(iter(lines), delimiter=separator)
         next(reader, None)
         while True:
             try:
@@ -50,6 +60,8 @@ def _rows(path: Path, names: list[str], separator: str, reading: SourceReading) 
             except csv.Error:
                 reading.leave("rows that are no CSV")
                 continue
+            if lines.is_open and any(cells) and not reading.takes_open_line(is_torn=len(cells) < len(names)):
+                return
             if len(cells) > len(names):
                 reading.leave("rows with more cells than there are columns")
             elif len(cells) < len(names) and any(cells):
@@ -58,15 +70,19 @@ def _rows(path: Path, names: list[str], separator: str, reading: SourceReading) 
                 yield {name: value_of(cell) for name, cell in zip(names, cells, strict=True) if cell}
 
 
-def _counted_lines(file: Any, reading: SourceReading) -> Iterator[str]:
-    for line in file:
-        reading.advance(len(line))
-        if not line.endswith(("\n", "\r")):
-            if reading.options.follows:
-                reading.note("the last line has no end: it waits until it has one")
-                return
-            reading.note("the last line has no end: it is taken as it stands")
-        yield line
+class _CountedLines:
+    """The lines of a file."""
+
+    def __init__(self, file: TextIO, reading: SourceReading) -> None:
+        self._file, self._reading = file, reading
+        self.is_open = False
+        """Whether the latest one has no end."""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self._reading.advance(len(line))
+            self.is_open = not line.endswith(("\n", "\r")) and not (line.endswith('"') and _QUOTED_NUMBERS.match(line))
+            yield line
 
 
 def value_of(cell: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -12,6 +12,7 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers import tables, yaml_files
 from mlv.importers.csv_files import rows_of
 from mlv.importers.endings import end_of
+from mlv.importers.growing import behind_recorded
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.values import moment_ms, rows_of_moment
@@ -58,14 +59,12 @@ class _DVCLiveFolder:
         if reading.options.follows:  # metrics of the last step may still come
             points = [point for point in points if point[0] < points[-1][0]]
         yield RunBegins(_RUN, created)
-        time, count = created, 0
-        for step, of_step in groupby(points, key=lambda point: point[0]):
-            group = list(of_step)
-            stamp = group[0][3]
-            known = moment_ms(stamp) if isinstance(stamp, (int, float)) else None
-            time, count = known or created + timedelta(microseconds=count), count + 1
-            for row in rows_of_moment((name, value) for _, name, value, _ in group):
-                yield SourceEvent(_RUN, time, "metrics", row, "", step)
+        time, steps = created, set[Any]()
+        for row in behind_recorded(_rows(points, created), _RUN, reading, is_timed=False):
+            time = max(time, row.time)
+            steps.add(row.step)
+            yield row
+        count = len(steps)
 
         def last(run: str) -> Iterator[SourceEvent]:
             recorded = reading.recorded_params
@@ -95,3 +94,13 @@ class _DVCLiveFolder:
                     reading.leave("rows without a step or a value")
                 else:
                     yield row["step"], name, row[column], row.get("timestamp")
+
+
+def _rows(points: Iterable[tuple[Any, str, Any, Any]], created: datetime) -> Iterator[SourceEvent]:
+    """Yield a row for each step; without times they are a microsecond apart."""
+    for count, (step, of_step) in enumerate(groupby(points, key=lambda point: point[0])):
+        group = list(of_step)
+        stamp = group[0][3]
+        known = moment_ms(stamp) if isinstance(stamp, (int, float)) else None
+        for row in rows_of_moment((name, value) for _, name, value, _ in group):
+            yield SourceEvent(_RUN, known or created + timedelta(microseconds=count), "metrics", row, "", step)

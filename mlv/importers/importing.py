@@ -12,8 +12,9 @@ from typing import Any
 from mlv.audit.merge import Tree
 from mlv.encoding import parse_time, shown
 from mlv.errors import FileUnusable, InvalidArgument, MlvError
+from mlv.experiment.importing.earlier import earlier_import
 from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints, SourceRows
-from mlv.experiment.importing.writing import Imported, import_experiment, recorded_before
+from mlv.experiment.importing.writing import Imported, import_experiment
 from mlv.importers.listing import SourceListing
 from mlv.importers.reading import UNREADABLE, Options, SourceReading, Unit, unreadable
 from mlv.importers.registry import FORMATS
@@ -55,6 +56,8 @@ class Found:
 
     units: list[Unit]
     unknown: list[Path]
+    outside: list[Path]
+    """Links that lead out of the sources."""
 
 
 def look_for(sources: Sequence[Path], format: str | None, options: Options) -> Found:
@@ -66,15 +69,16 @@ def look_for(sources: Sequence[Path], format: str | None, options: Options) -> F
     """
     if format is not None and format not in FORMATS:
         raise InvalidArgument(f"--from {format} is no format that mlv imports: {known_formats()}", format=format)
-    found = Found([], [])
+    found = Found([], [], [])
     for source in sources:
         listing = SourceListing(source, replace(options, is_named=format is not None))
         units = [unit for name in FORMATS if format in (None, name) for unit in _units(name, listing)]
         if not units:
             wanted = f"of format {format}: {FORMATS[format].recognised}" if format else f"that mlv knows: {known_formats()}"
             raise InvalidArgument(f"{source} holds nothing {wanted}", source=str(source))
-        found.units += units
+        found.units += [replace(unit, root=listing.root) for unit in units]
         found.unknown += listing.files()
+        found.outside += listing.outside
     return found
 
 
@@ -112,7 +116,7 @@ def bring(
     paths: dict[str, Path] = {}
     for unit in units:
         outcome = Outcome(unit)
-        reading = SourceReading(options, advance or (lambda size: None), outcome.left, outcome.notes)
+        reading = SourceReading(options, unit.root, advance or (lambda size: None), outcome.left, outcome.notes)
         try:
             outcome.imported = done = _imported(unit, reading, tree, paths.get(unit.parent), outcome.events, dry_run)
         except MlvError as error:
@@ -134,12 +138,13 @@ def _imported(
     except Exception as error:  # a damaged source must not end the import of the others
         raise _unusable(unit, error) from error
     experiment = opened.experiment
-    recorded = recorded_before(experiment, tree)
-    if recorded is not None:
+    earlier = earlier_import(experiment, tree)
+    if earlier is not None:
         # A source without times, or whose params may grow, goes by what was recorded first.
-        experiment = replace(experiment, created=parse_time(recorded["created"]))
+        experiment = replace(experiment, created=parse_time(earlier.meta["created"]))
+        reading.recorded_metrics = earlier.metrics
         if opened.may_gain_params:
-            reading.recorded_params = recorded["params"]
+            reading.recorded_params = earlier.meta["params"]
             experiment = replace(experiment, params=reading.recorded_params)
     items = _watched(opened.items(experiment.created), unit, events)
     return import_experiment(experiment, items, tree, below=below, dry_run=dry_run)

@@ -38,7 +38,7 @@ def rows(path: Path, reading: SourceReading) -> Iterator[Mapping[str, Any]]:
     with open(path, "rb") as file:
         for line in file:
             reading.advance(len(line))
-            row = _object(line)
+            row = object_of(line)
             if row is not None:
                 yield row
             elif not line.endswith(b"\n"):
@@ -47,7 +47,8 @@ def rows(path: Path, reading: SourceReading) -> Iterator[Mapping[str, Any]]:
                 reading.leave("lines that are no object of JSON")
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def object_of(line: bytes) -> dict[str, Any] | None:
+    """Return the object in a line, None where it is none."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from mlv.errors import InvalidArgument
+from mlv.importers.own_files import ROOM
 from mlv.importers.reading import Options
 
-_HIDDEN = (".git", ".mlv", "__pycache__")
-"""Folders in which nobody keeps experiments."""
+_HIDDEN = (".git", ".mlv", ROOM, "__pycache__")
+"""Folders in which nobody keeps experiments of other tools."""
 
 
 class SourceListing:
@@ -29,6 +30,8 @@ class SourceListing:
         self.options = options or Options()
         self.is_file = not source.is_dir()
         self.root = source.parent if self.is_file else source
+        self.outside: list[Path] = []
+        """Links that lead out of the source, and are not followed."""
         self.taken: set[Path] = set()
         self.folders: dict[Path, list[str]] = {}
         """Names of the files of each folder, sorted."""
@@ -41,10 +44,24 @@ class SourceListing:
             self._inner[self.root] = []
             return
         os.listdir(source)
-        for folder, inner, names in os.walk(source):
-            inner[:] = sorted(name for name in inner if name not in _HIDDEN)
-            self._inner[Path(folder)] = [Path(folder, name) for name in inner]
-            self.folders[Path(folder)] = sorted(name for name in names if os.path.isfile(os.path.join(folder, name)))
+        links = SourceLinks(source)
+        for folder, inner, names in os.walk(source, followlinks=self.options.follows_links):
+            at = Path(folder)
+            inner[:] = [name for name in sorted(inner) if name not in _HIDDEN and self._is_descended(at / name, links)]
+            self._inner[at] = [at / name for name in inner]
+            self.folders[at] = [name for name in sorted(names) if (at / name).is_file() and self._is_inside(at / name, links)]
+
+    def _is_descended(self, folder: Path, links: SourceLinks) -> bool:
+        """Return whether a folder is looked into: one that a link leads to within the source is there by itself."""
+        if not folder.is_symlink():
+            return True
+        return self._is_inside(folder, links) and links.is_new(folder)
+
+    def _is_inside(self, path: Path, links: SourceLinks) -> bool:
+        if self.options.follows_links or not path.is_symlink() or not links.lead_out(path):
+            return True
+        self.outside.append(path)
+        return False
 
     def files(self) -> Iterator[Path]:
         """Yield the files that no format has taken yet."""
@@ -53,6 +70,10 @@ class SourceListing:
                 path = folder / name
                 if path not in self.taken:
                     yield path
+
+    def within(self, folder: Path) -> Iterator[Path]:
+        """Yield the files of a folder itself that no format has taken yet."""
+        return (path for name in self.folders.get(folder, ()) if (path := folder / name) not in self.taken)
 
     def take(self, paths: Iterable[Path]) -> None:
         """Take files: no other format looks at them."""
@@ -68,13 +89,35 @@ class SourceListing:
             waiting += reversed(self._inner.get(inside, ()))
 
     def place(self, path: Path) -> tuple[tuple[str, ...], str]:
-        """Return the folders and the name of the experiment that a file or folder of the source becomes."""
+        """Return the folders and the name of the experiment that a file or folder becomes; around the source there are none."""
+        if path != self.root and self.root not in path.parents:
+            return (), path.resolve().name or "imported"
         relative = path.relative_to(self.root).parts
         return (relative[:-1], relative[-1]) if relative else ((), self._root_name)
 
     @cached_property
     def _root_name(self) -> str:
         return self.root.resolve().name or "imported"
+
+
+class SourceLinks:
+    """Symbolic links in a source: what they lead to may be anything, such as the keys of whoever imports."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = os.path.realpath(root)
+        self._visited: set[str] = set()
+
+    def lead_out(self, path: Path) -> bool:
+        """Return whether a path leads out of the source."""
+        real = os.path.realpath(path)
+        return real != self._root and not real.startswith(self._root.rstrip(os.sep) + os.sep)
+
+    def is_new(self, folder: Path) -> bool:
+        """Return whether a folder lies outside of the source, and no other link led there: links may go in circles."""
+        real = os.path.realpath(folder)
+        is_new = self.lead_out(folder) and real not in self._visited
+        self._visited.add(real)
+        return is_new
 
 
 def size_of(paths: Iterable[Path]) -> int:

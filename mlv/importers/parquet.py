@@ -18,10 +18,10 @@ _BATCH_ROWS = 4096
 def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the tables that were named."""
     for path in tables.files(listing, (".parquet", ".pq")):
-        yield tables.unit(NAME, path, listing, _rows_of)
+        yield tables.unit(NAME, path, listing, rows_of)
 
 
-def _rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
+def rows_of(path: Path, reading: SourceReading) -> tuple[list[str], tables.Rows]:
     """Return the names of the columns of a file, and its rows."""
     file = package("pyarrow.parquet").ParquetFile(path)
     return list(file.schema_arrow.names), _rows(file, path, reading)

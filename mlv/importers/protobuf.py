@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Any
 
@@ -127,3 +127,8 @@ def text(value: Any) -> str:
         BadMessage: The field is an integer.
     """
     return octets(value).decode("utf-8", "backslashreplace")
+
+
+def text_of(values: Mapping[int, list[Any]], number: int) -> str:
+    """Return the text of the last field of a number in a grouped message; empty where there is none."""
+    return text(values[number][-1]) if number in values else ""

@@ -17,6 +17,7 @@ from mlv.importers.values import moment
 NAME = "ray"
 _RESULTS, _PARAMS, _ERROR = "result.json", "params.json", "error.txt"
 _RUN = "trial"
+_ITERATION = "training_iteration"
 _OF_TRIALS = (_RESULTS, _PARAMS, _ERROR, "params.pkl", "error.pkl", "progress.csv")
 _OF_RAY = {
     "config", "date", "timestamp", "done", "hostname", "node_ip", "pid", "trial_id", "experiment_tag", "experiment_id",
@@ -30,7 +31,7 @@ def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the sweeps, each before its trials."""
     sweeps: set[Path] = set()
     for folder, names in list(listing.folders.items()):
-        if _RESULTS not in names or _PARAMS not in names:
+        if _RESULTS not in names or not (_PARAMS in names or _is_of_ray(folder / _RESULTS)):
             continue
         listing.take(path for path in listing.below(folder) if _is_of_trial(path, folder))
         sweep = folder.parent
@@ -39,6 +40,14 @@ def units(listing: SourceListing) -> Iterator[Unit]:
             listing.take(path for path in listing.files() if path.parent == sweep and _is_of_sweep(path))
             yield Unit(NAME, sweep, 0, _Sweep(sweep).open, key=str(sweep))
         yield Unit(NAME, folder, size_of([folder / _RESULTS]), _Trial(folder).open, key=str(folder), parent=str(sweep))
+
+
+def _is_of_ray(path: Path) -> bool:
+    """Return whether the first line of a file is a result as Ray writes it."""
+    try:
+        return _ITERATION in next(iter(jsonl.rows(path, SourceReading())), {})
+    except OSError:
+        return False
 
 
 def _is_of_sweep(path: Path) -> bool:
@@ -75,15 +84,19 @@ class _Trial:
 
     def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
+        first = next(iter(jsonl.rows(self._folder / _RESULTS, SourceReading(reading.options))), {})
         try:
             params = json.loads((self._folder / _PARAMS).read_bytes())
+        except FileNotFoundError:
+            reading.leave(f"{_PARAMS} that is gone")
+            params = first.get("config", {})
         except (ValueError, RecursionError):
             reading.leave(f"{_PARAMS} that is no JSON")
             params = {}
-        first = next(iter(jsonl.rows(self._folder / _RESULTS, SourceReading(reading.options))), {})
         begun, elapsed = first.get("timestamp"), first.get("time_total_s") or 0
         is_timed = isinstance(begun, (int, float)) and isinstance(elapsed, (int, float))
-        created = (moment(begun - elapsed) if is_timed else None) or tables.modified(self._folder / _PARAMS)  # type: ignore[operator]
+        oldest = self._folder / (_PARAMS if (self._folder / _PARAMS).exists() else _RESULTS)
+        created = (moment(begun - elapsed) if is_timed else None) or tables.modified(oldest)  # type: ignore[operator]
         machine = {"host": first["hostname"]} if isinstance(first.get("hostname"), str) else None
         experiment = SourceExperiment(
             self._folder.name,
@@ -103,26 +116,32 @@ class _Trial:
             stamp = row.get("timestamp")
             time = (moment(stamp) if isinstance(stamp, (int, float)) else None) or latest
             latest, count, is_done = max(latest, time), count + 1, bool(row.get("done"))
-            step = row.get("training_iteration")
+            step = row.get(_ITERATION)
             metrics = {name: value for name, value in row.items() if name not in _OF_RAY}
             if metrics:
                 yield SourceEvent(_RUN, time, "metrics", metrics, "", step if isinstance(step, int) else None)
-        exception = self._exception()
+        exception = self._exception(reading)
         status = "failed" if exception else "ok" if is_done else None
         yield from end_of(
-            _RUN, latest, status, lambda run: self._files(run, latest), reading, length=f"{count} results", exception=exception
+            _RUN,
+            latest,
+            status,
+            lambda run: self._files(run, latest, reading),
+            reading,
+            length=f"{count} results",
+            exception=exception,
         )
 
-    def _exception(self) -> dict[str, str] | None:
+    def _exception(self, reading: SourceReading) -> dict[str, str] | None:
         path = self._folder / _ERROR
-        if not path.is_file():
+        if not reading.takes_file(path, self._folder):
             return None
         text = path.read_text(encoding="utf-8", errors="backslashreplace")
         kind, _, message = text.strip().rpartition("\n")[2].partition(": ")
         return {"type": kind or "Exception", "message": message, "traceback": text}
 
-    def _files(self, run: str, time: datetime) -> Iterator[SourceEvent]:
+    def _files(self, run: str, time: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         for path in sorted(self._folder.glob("checkpoint_*/**/*")):
-            if path.is_file():
+            if reading.takes_file(path, self._folder):
                 name = f"checkpoints/{path.relative_to(self._folder).as_posix()}"
                 yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)

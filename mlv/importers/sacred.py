@@ -61,8 +61,8 @@ class _SacredFolder:
         path = self._folder / name
         if not path.exists():
             return {}
-        if not path.is_file():  # nothing may ever come of a pipe, and no end of a device
-            reading.leave(f"{name} that is no file")
+        if not reading.takes_file(path, self._folder):  # nothing may ever come of a pipe, and no end of a device
+            reading.leave(f"{name} that is no file, or lies elsewhere")
             return {}
         try:
             content = json.loads(path.read_bytes())
@@ -116,14 +116,14 @@ class _SacredFolder:
             data = {"level": "info", "message": line}
             yield SourceEvent(name, time, "message", data, "stdout", stream=layout.CONSOLE_STREAM)
         for label, path in self._files(run):
-            if path.is_file():
+            if reading.takes_file(path, self._folder.parent):
                 yield SourceEvent(name, time, "file", SourceFile(path, path.suffix, is_linked=True), label)
             else:
-                reading.leave("files that are gone")
+                reading.leave("files that are gone, or lie elsewhere")
 
     def _printed(self, reading: SourceReading) -> Iterator[str]:
         path, lines = self._folder / _OUTPUT, TerminalLines()
-        if path.is_file():
+        if reading.takes_file(path, self._folder):
             reading.advance(path.stat().st_size)
             yield from lines.add(path.read_bytes(), 0.0)
             yield from lines.last()

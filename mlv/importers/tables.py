@@ -168,6 +168,11 @@ def _time(value: Any, created: datetime) -> datetime | None:
         if abs(value) < _SINCE_1970:
             return created + timedelta(seconds=value)
         return moment_ms(value) if abs(value) >= _MILLISECONDS else moment(value)
+    return time_of(value)
+
+
+def time_of(value: Any) -> datetime | None:
+    """Return the moment in a text of ISO 8601, in UTC where it names no zone; None where it is none."""
     try:
         # Python 3.10 takes three or six digits of a second only.
         text = _FRACTION.sub(lambda digits: digits[0][:7].ljust(7, "0"), str(value), count=1)

@@ -157,7 +157,7 @@ class _TrackioRun:
             return "event", beside
         media = self._path.resolve().parent / "media"
         path = media / value["file_path"]
-        if ".." in path.parts or not path.is_relative_to(media) or not path.is_file():
+        if ".." in path.parts or not path.is_relative_to(media) or not reading.takes_file(path, media):
             reading.leave("files of media that are gone, or lie elsewhere")
             return "event", None
         caption = {"caption": value["caption"]} if value.get("caption") else {}

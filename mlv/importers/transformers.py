@@ -31,8 +31,7 @@ def units(listing: SourceListing) -> Iterator[Unit]:
             is_checkpoint = path.parent.name.startswith("checkpoint-") and not listing.is_file
             folders.setdefault(path.parent.parent if is_checkpoint else path.parent, []).append(path)
     for folder, paths in folders.items():
-        place = listing.place(folder) if folder == listing.root or listing.root in folder.parents else ((), folder.name)
-        yield Unit(NAME, folder, size_of(paths), _Output(folder, place, paths).open)
+        yield Unit(NAME, folder, size_of(paths), _Output(folder, listing.place(folder), paths).open)
 
 
 class _Output:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from mlv.encoding import Conversion, dumps, json_of_any
 from mlv.experiment.importing.source import EPOCH, SourceFile
 from mlv.media.table import INLINE_BYTES
+from mlv.optional import package
 
 _BEGINNING = 5
 
@@ -43,6 +44,14 @@ def rows_of_moment(pairs: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]
         yield row
 
 
+def params_added(params: dict[str, Any], more: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Put more params beside those that there are, and return type and data of the events that say so."""
+    added = {key: value for key, value in more.items() if key not in params}
+    changed = {key: value for key, value in more.items() if key in params and params[key] != value}
+    params.update(more)
+    return [(type_, data) for type_, data in (("params", added), ("params_changed", changed)) if data]
+
+
 def table(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
     """Return the data of a table: a large one goes into a file of CSV, which has the same bytes whatever is installed."""
     names = unique(columns)
@@ -64,6 +73,13 @@ def _has_files(rows: Iterable[Iterable[Any]]) -> bool:
 
 def _cell(value: Any) -> Any:
     return "" if value is None else value if isinstance(value, (str, int, float)) else json_of_any(value)
+
+
+def array(value: Any) -> dict[str, Any]:
+    """Return the data of an array of numpy."""
+    file = io.BytesIO()
+    package("numpy", "hdf5").save(file, value, allow_pickle=False)
+    return {"file": SourceFile(file.getvalue(), ".npy"), "shape": list(value.shape), "dtype": str(value.dtype)}
 
 
 def unique(names: Iterable[Any]) -> list[str]:

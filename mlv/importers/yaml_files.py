@@ -21,8 +21,8 @@ def mapping_of(path: Path, reading: SourceReading) -> dict[str, Any]:
     """Return the mapping in a file; empty where it is gone or none, which is recorded."""
     if not path.exists():
         return {}
-    if not path.is_file():  # nothing may ever come of a pipe, and no end of a device
-        reading.leave(f"{path.name}: it is no file")
+    if not reading.takes_file(path, path.parent):  # nothing may ever come of a pipe, and no end of a device
+        reading.leave(f"{path.name}: it is no file, or lies elsewhere")
         return {}
     text = path.read_text(encoding="utf-8", errors="backslashreplace")
     try:

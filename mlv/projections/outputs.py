@@ -16,6 +16,7 @@ import orjson
 from mlv.encoding import Composer, event_from_line, shown
 from mlv.errors import InvalidArgument, InvalidName, OutputFailed
 from mlv.events import Event
+from mlv.interpreter import module_path
 from mlv.media.jobs import Job
 from mlv.notices import warn, warn_once
 from mlv.optional import is_installed
@@ -25,7 +26,7 @@ from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.store.reading import Lines
 from mlv.transport import orders
-from mlv.transport.launch import can_launch, module_path
+from mlv.transport.launch import can_launch
 from mlv.transport.orders import Order
 
 EVENT = "output_failed"

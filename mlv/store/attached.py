@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,6 +25,10 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # A pipe may never deliver anything; a link leads wherever its maker wants.
 _CAREFUL = _FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = getattr(os, "O_DIRECTORY", 0)
+
+
+bring_absent: Callable[[Path, str], object] | None = None
+"""Brings a file into a mirror of a bucket, where it is not yet; set by the module that makes mirrors."""
 
 
 def is_attachable(path: object) -> bool:
@@ -68,7 +72,8 @@ def checked(folder: Path, path: object, *, anywhere: bool = False) -> Path:
     With `anywhere`, for callers that only compare files, it may be any file that is not the store's own.
 
     Raises:
-        FileUnusable: The path is none of an attachment, or a symbolic link or another experiment is on the way.
+        FileUnusable: The path is none of an attachment, or a symbolic link or another experiment is on the way; or the file
+            of an experiment in a bucket was not shipped.
     """
     if not (is_inside(path) if anywhere else is_attachable(path)):
         text = f"{path!r:.300} names no file of {folder}: those lie below files/ or in the folders of a portfolio"
@@ -82,7 +87,10 @@ def checked(folder: Path, path: object, *, anywhere: bool = False) -> Path:
             around = around / name
             if layout.is_experiment(around):  # of the name of a section, perhaps
                 raise FileUnusable(f"{around} is an experiment of its own, and no folder of checkpoints", path=path)
-    return folder.joinpath(*names)
+    file = folder.joinpath(*names)
+    if bring_absent is not None and not anywhere and not file.exists():
+        bring_absent(folder, str(path))
+    return file
 
 
 def link_on_the_way(folder: Path, path: str) -> Path | None:

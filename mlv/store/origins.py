@@ -9,6 +9,7 @@ from typing import Any
 
 from mlv.digests import sha256
 from mlv.state import State
+from mlv.store.mirrors import is_mirrored
 from mlv.store.owners import is_of_this_machine
 
 
@@ -23,12 +24,15 @@ def origin(folder: Path) -> dict[str, Any] | None:
 def is_copy(folder: Path, recorded: Mapping[str, Any] | None, process: Mapping[str, Any] | None) -> bool:
     """Return whether a folder provably is not the one that a run of this machine began in.
 
-    One that was renamed has its number still, and one whose file system numbers its folders anew its path.
+    One that was renamed has its number still, and one whose file system numbers its folders anew its path. A mirror follows
+    the folder that it is one of, so that a run goes on in it as well.
     """
     if not recorded or not process or not is_of_this_machine(process):
         return False
     current = origin(folder)
-    return current is not None and all(recorded.get(name) not in (None, value) for name, value in current.items())
+    if current is None or not all(recorded.get(name) not in (None, value) for name, value in current.items()):
+        return False
+    return not is_mirrored(folder)
 
 
 def with_copies(state: State, folder: Path) -> State:

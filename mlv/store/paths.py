@@ -10,6 +10,15 @@ from mlv.errors import InvalidArgument, InvalidName
 from mlv.store import layout
 from mlv.words import address_problem
 
+BUCKETS = ("s3", "gs", "az", "file")
+"""Schemes of the URLs of buckets."""
+
+
+def bucket_url(path: Any) -> str | None:
+    """Return a text that is the URL of a bucket, None for any path of this machine."""
+    is_url = isinstance(path, str) and path.partition("://")[0] in BUCKETS and "://" in path
+    return path if is_url and not os.path.exists(path) else None
+
 
 def checked_path(path: Any, what: str) -> Path:
     """Accept a path, and make it absolute; `~` is the home folder.

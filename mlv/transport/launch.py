@@ -9,22 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mlv import settings
+from mlv.interpreter import OUR_MLV, is_python, module_path
 from mlv.store import layout
 from mlv.store.home import Home
 from mlv.transport import spool
 
-OUR_MLV = """
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-sys.path.extend(PATH)
-spec = spec_from_file_location("mlv", PATH[-1] + "/mlv/__init__.py", submodule_search_locations=[PATH[-1] + "/mlv"])
-sys.modules["mlv"] = module_from_spec(spec)
-spec.loader.exec_module(sys.modules["mlv"])
-"""
-"""Imports the mlv of the process that starts this one, with the modules that it found: `PATH` is its `module_path()`.
-
-By its file: the folder that it lies in may hold other modules, and comes last; another mlv may be installed as well.
-"""
 _PROGRAM = f"""
 import os, sys
 if os.fork():
@@ -105,24 +94,3 @@ def launch_module(
         raise OSError(f"starting {sys.executable} took longer than {_LAUNCH_WITHIN_S:g} s") from None
     if process.returncode != 0:
         raise OSError(f"{sys.executable} ended with status {process.returncode}")
-
-
-def module_path() -> list[str]:
-    """Return the folders that this process imports from, without the current one and the script's; mlv's own last."""
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
-    unwanted = {os.getcwd() if _has_cwd() else "", "", os.path.dirname(os.path.abspath(main)) if main else ""}
-    return [*(path for path in sys.path if os.path.abspath(path or ".") not in unwanted and path), package]
-
-
-def _has_cwd() -> bool:
-    try:
-        os.getcwd()
-        return True
-    except OSError:
-        return False
-
-
-def is_python(executable: str) -> bool:
-    """Return whether a program is an interpreter, and not another one that has Python within."""
-    return "python" in os.path.basename(executable).lower() or "pypy" in os.path.basename(executable).lower()

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from mlv import wire
+from mlv.interpreter import OUR_MLV, module_path
 from mlv.media.jobs import Job, Unusable, perform, rejected
 from mlv.media.target import FolderTarget
 from mlv.transport import spool
 from mlv.transport.job_censor import clean_job
-from mlv.transport.launch import OUR_MLV, module_path
 from mlv.transport.spool import Queued
 
 if TYPE_CHECKING:

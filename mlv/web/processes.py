@@ -19,8 +19,8 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
+from mlv.interpreter import OUR_MLV, is_python, module_path
 from mlv.query.metrics.parse import CORES
-from mlv.transport.launch import OUR_MLV, is_python, module_path
 from mlv.web.limits import LIMITS
 
 PROGRAM = f"""

@@ -18,6 +18,7 @@ class MemoryStore:
     """
 
     url = "memory://bucket"
+    has_ranges = True
 
     def __init__(
         self, before: Callable[[str, str], None] | None = None, after: Callable[[str, str], None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -18,7 +19,7 @@ from mlv.errors import InvalidArgument, NotAnExperiment
 
 COMMANDS = [
     "ls", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
-    "import", "verify", "recover", "whence", "merge", "redact", "doctor",
+    "import", "verify", "recover", "whence", "merge", "redact", "lake", "doctor",
 ]  # fmt: skip
 
 
@@ -93,10 +94,9 @@ def test_a_reader_that_goes_away(runs, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "ls s3://b/r", "show gs://b/r", "tail s3://b/r", "verify s3://b/r", "summary s3://b/r", "compare runs/digits s3://b/r",
-        "sql s3://b/r 'select 1'", "recover s3://b/r", "doctor s3://b/r", "merge runs s3://b/r", "merge s3://b/r runs",
+        "ls hdfs://b/r", "show dbfs:/r", "tail abfs://b/r", "verify hf://b/r", "doctor s3://b/r", "merge runs s3://b/r",
         "whence s3://b/r", "dump runs --to jsonl --out s3://b/r", "export runs/digits --to csv --out s3://b/r",
-        "plot runs/digits --metric loss --out s3://b/r.png", "ls dbfs:/r", "show digits --root s3://b/r",
+        "plot runs/digits --metric loss --out s3://b/r.png", "ls dbfs:/r", "show digits --root hdfs://b/r",
     ],
 )  # fmt: skip
 def test_addresses(command, tmp_path, runs, line):
@@ -107,6 +107,17 @@ def test_addresses(command, tmp_path, runs, line):
     assert (shown.returncode, shown.stdout) == (2, "")
     assert "is an address, and mlv keeps experiments in folders: give a local or mounted folder" in shown.stderr
     assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    "line", ["recover s3://b/r", "merge s3://b/r runs", "redact gs://b/r -p x", "tag x s3://b/r", "rm --root s3://b/r digits"]
+)
+def test_buckets_are_read_alone(command, tmp_path, runs, line):
+    """A command that changes experiments takes none in a bucket, and says how to have them in a folder."""
+    shown = command(*shlex.split(line))
+
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert re.search(r"is in a bucket, whose experiments are only read: `mlv pull (s3|gs)://b/r DIR` brings", shown.stderr)
 
 
 def test_interrupted(runs, tmp_path):

@@ -58,7 +58,7 @@ def test_losses(command, tmp_path, source):
 
     done = command("import", "wandb", "--into", "runs")
 
-    assert "  did not come over: 1 x files of media that are gone\n" in done.stdout
+    assert "  did not come over: 1 x files of media that are gone, or lie elsewhere\n" in done.stdout
     assert done.stdout.endswith("2 experiments: 2 new; 1 things did not come over\n")
     assert done.stderr == "mlv: 1 file of no format that mlv knows were passed over: notes.txt\n"
     assert done.returncode == 1

@@ -454,6 +454,43 @@ def test_rows_that_cannot_be_end_no_training():
     assert rows(run)[-1] == (3, {"good": 1})
 
 
+class Faulty:
+    """An object that cannot be looked at."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("of my own")
+
+
+def circles() -> list[Any]:
+    circle: dict[str, Any] = {}
+    circle["circle"] = circle
+    ring: list[Any] = [1]
+    ring.append(ring)
+    return [circle, ring, Faulty()]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_values_that_cannot_be_cost_themselves_only(number):
+    """A config, a summary or a row with a value that holds itself, or raises, keeps the others, and warns."""
+    bad = circles()[number]
+    with pytest.warns(mlv.MlvWarning, match="params.bad"):
+        run = wandb.init(project="p", config={"lr": 1, "bad": bad})
+    with pytest.warns(mlv.MlvWarning, match="params.worse"):
+        run.config.update({"seed": 2, "worse": bad})
+    with pytest.warns(mlv.errors.RejectedWarning):
+        run.summary.update({"best": 3, "list": [1], "bad": bad})
+    run.log({"loss": 4, "row": bad})
+    run.log({"loss": 5})
+    run.finish()
+
+    exp = opened(run)
+    assert (exp.params["lr"], exp.params["seed"], exp.status) == (1, 2, "ok")
+    assert {name: exp.summary()[name].value for name in ("best", "loss")} == {"best": 3, "loss": 5}
+    assert [event.data for event in exp.events("event", name="wandb/summary")] == [{"list": [1]}]
+    assert rows(run) == [(0, {"loss": 4}), (1, {"loss": 5})]
+    assert verify(exp.path).verdict == "intact"
+
+
 def test_a_step_beyond_all_costs_its_row_only():
     """The row of a step that the log rejects is lost; rows without a step go on where they were."""
     run = wandb.init(project="p")
@@ -616,6 +653,76 @@ def test_axes():
     assert described == {"val/acc": {"x": "epoch"}, "loss": {"x": "global"}}
 
 
+NESTED: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
+    ([], {"top": 3, "val": {"acc": 3, "deep": {"x": 3}}, "val/flat": 3}),
+    ([{"name": "val.*", "summary": "max"}], {"top": 3, "val": {"acc": {"max": 5}, "deep": {"x": {"max": 5}}}, "val/flat": 3}),
+    ([{"name": "val/*", "summary": "max"}], {"top": 3, "val": {"acc": 3, "deep": {"x": 3}}, "val/flat": {"max": 5}}),
+    ([{"name": "val.acc", "summary": "max"}], {"top": 3, "val": {"acc": {"max": 5}, "deep": {"x": 3}}, "val/flat": 3}),
+    (
+        [{"name": "*", "summary": "max"}, {"name": "val.*", "summary": "min"}],
+        {"top": {"max": 5}, "val": {"acc": {"max": 5}, "deep": {"x": {"max": 5}}}, "val/flat": {"max": 5}},
+    ),
+    (
+        [{"name": "val.*", "summary": "min"}, {"name": "*", "summary": "max"}],
+        {"top": {"max": 5}, "val": {"acc": {"min": 1}, "deep": {"x": {"min": 1}}}, "val/flat": {"max": 5}},
+    ),
+    ([{"name": "val.*", "summary": "none"}], {"top": 3, "val/flat": 3}),
+    (
+        [{"name": "top", "summary": "max"}, {"name": "top", "summary": "min"}],
+        {"top": {"max": 5, "min": 1}, "val": {"acc": 3, "deep": {"x": 3}}, "val/flat": 3},
+    ),
+    (
+        [{"name": "top", "summary": "max"}, {"name": "top", "summary": "last", "overwrite": True}],
+        {"top": {"last": 3}, "val": {"acc": 3, "deep": {"x": 3}}, "val/flat": 3},
+    ),
+]
+"""Definitions, and the summary that wandb 0.31 has after three rows."""
+
+
+def summary_of(values: Any) -> Any:
+    return {key: summary_of(values[key]) for key in values.keys()} if hasattr(values, "keys") else values  # noqa: SIM118
+
+
+@pytest.mark.parametrize(("definitions", "summary"), NESTED)
+def test_definitions_of_nested_metrics(definitions, summary):
+    """Nested names join with dots in a definition; of several beginnings the first counts; definitions of a name add up."""
+    run = wandb.init(project="p")
+    for definition in definitions:
+        run.define_metric(**definition)
+    for value in (1, 5, 3):
+        run.log({"val": {"acc": value, "deep": {"x": value}}, "top": value, "val/flat": value})
+
+    assert summary_of(run.summary) == summary
+
+
+def test_nested_axes():
+    """An axis may be nested; a row that lacks it gets it, and the log describes both by its own names."""
+    run = wandb.init(project="p")
+    run.define_metric("val.*", step_metric="val.epoch")
+    run.log({"val": {"epoch": 3, "loss": 2}})
+    run.log({"val": {"acc": 1}})
+    run.finish()
+
+    assert rows(run)[1] == (1, {"val/acc": 1, "val/epoch": 3})
+    assert {event.name: event.data for event in opened(run).events("metadata")} == {
+        "val/loss": {"x": "val/epoch"}, "val/acc": {"x": "val/epoch"},
+    }  # fmt: skip
+    assert summary_of(run.summary) == {"val": {"epoch": 3, "loss": 2, "acc": 1}}
+
+
+def test_a_definition_behind_values():
+    """A summary that is defined late is that of all values, also of those before a run was resumed."""
+    with wandb.init(project="p", id="r1") as run:
+        run.log({"a": 7, "b": 1})
+        run.define_metric("a", summary="first,min,max")
+        run.log({"a": 5})
+        assert summary_of(run.summary)["a"] == {"first": 7, "min": 5, "max": 7}
+    with wandb.init(project="p", id="r1", resume="must") as run:
+        run.define_metric("*", summary="max")
+        run.log({"a": 6, "b": 0})
+        assert summary_of(run.summary) == {"a": {"max": 7}, "b": {"max": 1}}
+
+
 @pytest.mark.parametrize(
     "arguments", [{"name": ""}, {"name": "a*b"}, {"name": "a", "summary": "best"}, {"name": "a", "hidden": 3}, {"name": 3}]
 )
@@ -758,7 +865,7 @@ def test_login_and_setup():
 # Limits.
 
 
-@pytest.mark.parametrize("name", ["Api", "Graph", "sweep", "agent", "link_model", "JoinedTable"])
+@pytest.mark.parametrize("name", ["InternalApi", "Graph", "controller", "link_artifact", "link_model", "EvalTable"])
 def test_limits_name_the_attribute(name):
     """What is missing says so by its name, with a way to the same end, and `hasattr` is false."""
     assert not hasattr(wandb, name)

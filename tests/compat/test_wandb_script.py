@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_folder import outcomes
 
 import mlv
 from mlv.audit.verify import verify
@@ -19,33 +16,6 @@ pytest.importorskip("numpy", reason="numpy is not installed")
 pytest.importorskip("PIL", reason="Pillow is not installed")
 
 SCRIPT = """
-import argparse, json, math, os, sys
-import numpy as np
-
-if sys.argv[1] == "ours":
-    import mlv.compat.wandb
-    mlv.compat.wandb.install()
-import wandb
-from wandb.errors import UsageError
-from wandb.sdk.lib.config_util import ConfigError
-
-seen = []
-
-def plain(value):
-    if type(value).__name__ in ("Summary", "SummarySubDict"):
-        return {key: plain(value[key]) for key in value.keys() if not key.startswith("_")}
-    if isinstance(value, float) and math.isnan(value):
-        return "nan"
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-def see(label, call):
-    try:
-        seen.append([label, plain(call())])
-    except Exception as error:
-        seen.append([label, [base.__name__ for base in type(error).__mro__ if base.__module__ != "mlv.compat.wandb.errors"
-                             and base.__name__ in ("TypeError", "ValueError", "KeyError", "AttributeError")]
-                            or type(error).__name__])
-
 class Box:
     def __init__(self):
         self.depth, self.width = 3, 4
@@ -171,7 +141,6 @@ with wandb.init(project="demo", id="def456", mode="disabled", config={"a": 1}) a
     see("disabled", lambda: [off.disabled, off.step, off.config.a, off.summary["x"], off.url])
 see("id with a slash", lambda: wandb.init(id="a/b"))
 see("project with a slash", lambda: wandb.init(project="a/b"))
-json.dump(seen, open("seen.json", "w"))
 """
 DIFFERENT = {
     "foreign attribute"  # the base of errors
@@ -179,22 +148,9 @@ DIFFERENT = {
 """Labels of calls after which the two say something else, on purpose."""
 
 
-def ran(folder: Path, which: str) -> dict[str, Any]:
-    """Run the script; return what it saw."""
-    folder.mkdir()
-    (folder / "script.py").write_text(SCRIPT)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    environment |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_CONSOLE": "off", "MLV_SYSTEM": "off", "MLV_DIR": ""}
-    done = subprocess.run(
-        [sys.executable, "script.py", which], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads((folder / "seen.json").read_text()))
-
-
 def test_the_experiment(tmp_path):
     """All that the script handed over is in its experiment."""
-    ran(tmp_path / "ours", "ours")
+    outcomes(tmp_path / "ours", "ours", SCRIPT)
 
     exp = mlv.Exp.open(tmp_path / "ours/runs/demo/first")
     assert (exp.status, exp.kind, exp.tags, exp.notes) == ("ok", "train", ("x", "y"), ("text",))
@@ -239,7 +195,7 @@ def pixels_of(path: Path) -> list[int]:
 @pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
 def test_the_same_as_wandb(tmp_path, command):
     """Each call gives what it gives under the real wandb, and what that wrote is, imported, the same experiment."""
-    theirs, ours = ran(tmp_path / "theirs", "theirs"), ran(tmp_path / "ours", "ours")
+    theirs, ours = outcomes(tmp_path / "theirs", "theirs", SCRIPT), outcomes(tmp_path / "ours", "ours", SCRIPT)
     [source] = (tmp_path / "theirs/wandb").glob("offline-run-*-abc123")
     assert command("import", source, "--into", "imported").returncode == 0
 

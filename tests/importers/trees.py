@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import mlv
 from mlv.importers.importing import Outcome, bring, look_for
@@ -32,3 +38,14 @@ def content(root: Path) -> dict[str, bytes]:
 def points(exp: mlv.Exp) -> list[tuple[Any, dict[str, Any]]]:
     """Step and data of each line of metrics."""
     return [(event.step, dict(event.data)) for event in exp.events("metrics")]
+
+
+def written_by(tool: str, script: str, folder: Path, **variables: str) -> None:
+    """Run a script of a tool in a folder."""
+    pytest.importorskip(tool, reason=f"{tool} writes the files")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "written.py"
+    path.write_text(textwrap.dedent(script))
+    env = {**os.environ, "GIT_PYTHON_REFRESH": "quiet", "HF_HUB_OFFLINE": "1", **variables}
+    done = subprocess.run([sys.executable, path], env=env, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr

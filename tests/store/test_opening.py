@@ -292,6 +292,7 @@ ELSEWHERE = {
     "mlv/projections/follower.py": "an order, which was opened before and inherited",
     "mlv/transport/spool.py": "the spool, which has rules of its own",
     "mlv/transport/appending.py": "the spool",
+    "mlv/executors.py": "the pipes to processes",
     "mlv/transport/new_rings.py": "the spool",
     "mlv/transport/ring.py": "the spool",
     "mlv/transport/spills.py": "the spool",

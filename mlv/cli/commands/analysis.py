@@ -126,7 +126,7 @@ def sql(
     """
     from mlv.cli import choose, sql  # the other commands do without
 
-    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv, safe=safe, bom=bom)
+    sql.run(choose.readable_root(root), query, as_json=as_json, as_csv=as_csv, safe=safe, bom=bom)
 
 
 @app.command("export")

@@ -45,6 +45,12 @@ def import_(
             "--value-column", metavar="COLUMN", help="Column of a long table that holds the values.", show_default=False
         ),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The sources are complete: take a last line that has no end as it stands.")
+    ] = False,
+    links: Annotated[
+        bool, typer.Option("--links", help="Follow symbolic links that lead out of a source; they are left behind otherwise.")
+    ] = False,
     parse_params: Annotated[
         bool,
         typer.Option("--parse-params", help="Read params that a tool keeps as text as numbers, where they look like some."),
@@ -58,13 +64,22 @@ def import_(
     then, and changes nothing that is there: to import twice, or after a kill, is to import once. Credentials are kept out as in
     runs of mlv itself.
 
+    A last line without an end may be cut within a number: it stays behind, and is reported, unless the sources are --whole.
+
     The exit status is 1 if something of a source did not come over; the report says what, and why.
     """
     from mlv.cli import importing  # the other commands do without
     from mlv.importers.reading import Options
 
     options = Options(
-        follows=follow, parse_params=parse_params, step=step, time=time, name_column=name_column, value_column=value_column
+        follows=follow,
+        is_whole=whole,
+        follows_links=links,
+        parse_params=parse_params,
+        step=step,
+        time=time,
+        name_column=name_column,
+        value_column=value_column,
     )
     if not importing.run(sources, into, format=format, options=options, dry_run=dry_run, as_json=as_json):
         raise typer.Exit(NOT_WELL)

@@ -1,4 +1,4 @@
-"""Commands that prove, complete and clean experiments: `verify`, `recover`, `whence`, `merge`, `redact` and `doctor`."""
+"""Commands that prove, complete and clean experiments: `verify`, `recover`, `whence`, `merge`, `pull`, `redact`, `doctor`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import NOT_WELL, app
-from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root
+from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root, Where
 
 
 @app.command("verify")
@@ -23,6 +23,7 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    files: Annotated[bool, typer.Option("--files", help="In a bucket, hash the files too: on a disk they always are.")] = False,
     as_json: AsJson = False,
     root: Below = Path("."),
 ) -> None:
@@ -33,11 +34,17 @@ def verify(
     Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
     end: only --expect does.
 
+    With a URL, segments are read and proven in memory. What has not arrived is unproven, not missing, until all was shipped.
+
     The exit status is 0 if the verdict is intact, else 1.
     """
-    from mlv.cli import choose, verify  # the other commands do without
+    from mlv.cli import choose, urls, verify  # the other commands do without
 
-    if not verify.run(choose.experiment_or_log(exp, root), as_json, expect):
+    url = urls.url_of(exp)
+    path = choose.experiment_or_log(exp, root) if url is None else Path(exp)
+    url = urls.mirrored_url(path) if url is None else url
+    is_intact = verify.run(path, as_json, expect) if url is None else verify.run_url(url, as_json, expect, with_files=files)
+    if not is_intact:
         raise typer.Exit(NOT_WELL)
 
 
@@ -103,6 +110,28 @@ def merge(
         raise typer.Exit(NOT_WELL)
 
 
+@app.command("pull")
+def pull(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where experiments were shipped to: s3://lab/runs.")],
+    dst: Annotated[Path, typer.Argument(metavar="DIR", help="A tree of experiments to complete; made if it is missing.")],
+    where: Where = None,
+    files: Annotated[bool, typer.Option("--files", help="Files and checkpoints too, not only the logs.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the experiments of a bucket into a folder.
+
+    They are united with those that are there as `mlv merge` does it: nothing is overwritten or deleted, and a second pull
+    brings only what is new. Runs may go on in both.
+
+    The exit status is 1 if bytes that should be equal are not, or an object could not be used.
+    """
+    from mlv.cli import pull  # the other commands do without
+
+    if not pull.run(url, dst, where=where, files=files, dry_run=dry_run, as_json=as_json):
+        raise typer.Exit(NOT_WELL)
+
+
 @app.command("redact")
 def redact(
     exp: Experiment,
@@ -136,16 +165,25 @@ def redact(
 @app.command("doctor")
 def doctor(
     folder: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Argument(metavar="FOLDER", help="Where experiments go, or will go.", show_default="MLV_DIR, or runs"),
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="FOLDER|URL",
+            help="Where experiments go, or will go; or the URL of a bucket, such as `s3://lab/runs`.",
+            show_default="MLV_DIR, or runs",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the settings in force, test everything that mlv relies on, and say what to change.
 
     Nothing is left on the disk. The exit status is 1 if something needs a change.
-    """
-    from mlv.cli import doctor  # the other commands do without
 
-    if not doctor.run(folder, as_json):
+    For a bucket: try what the store promises, and say which uses are safe: shipping, a lake by one builder, a lake by several.
+    The exit status is 1 if shipping is not safe.
+    """
+    from mlv.bucket.store import is_url  # the other commands do without
+    from mlv.cli import doctor
+
+    bucket = folder if folder is not None and is_url(folder) else None
+    if not (doctor.run(folder, as_json) if bucket is None else doctor.run_on_bucket(bucket, as_json)):
         raise typer.Exit(NOT_WELL)

@@ -42,29 +42,31 @@ def ls(
     everything: Annotated[bool, typer.Option("--all", "-a", help="Archived ones too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the experiments at and below a folder.
+    """List the experiments at and below a folder, or the URL of a bucket.
 
     Status, start and duration are those of the latest run.
 
     Sub-experiments are indented under their parent, except with --where, --sort, --columns or --newest.
     """
-    from mlv.cli import choose, ls, screen  # the other commands do without
+    from mlv.cli import choose, ls, screen, urls  # the other commands do without
 
-    root = choose.checked_root(root)
+    url = urls.url_of(root)
+    folder = choose.readable_root(root)
 
     def show() -> None:
         if where is None and sort is None and columns is None and newest is None:
-            ls.run(root, as_json, everything)
+            ls.run(folder, as_json, everything)
         else:
             from mlv.cli import chosen  # with all of the pool and SQL, 30 of 280 ms: a plain list does without
 
             options = {"where": where, "sort": sort, "columns": columns}
-            chosen.run(root, as_json, **options, newest=newest, with_archived=everything)
+            chosen.run(folder, as_json, **options, newest=newest, with_archived=everything)
 
     if watch is None:
         show()
     else:
-        screen.again(show, watch)
+        with urls.refreshing(url):
+            screen.again(show, watch)
 
 
 @app.command("ui")
@@ -107,14 +109,14 @@ def ui(
 ) -> None:
     """Show the experiments at and below a folder in the browser, until Ctrl-C.
 
-    ROOT may be on another machine: `host:folder` starts `mlv ui` there over ssh.
+    ROOT may be on another machine: `host:folder` starts `mlv ui` there over ssh. It may be the URL of a bucket: s3://lab/runs.
 
     The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
     """
     from mlv.cli import choose, ui  # the other commands do without
 
     if export is not None:
-        ui.export(choose.checked_root(root), export, where=where, files=files or "none")
+        ui.export(choose.readable_root(root), export, where=where, files=files or "none")
         return
     if where is not None or files is not None:
         raise InvalidArgument("--where and --files are about an export: give --export PATH as well")
@@ -129,7 +131,7 @@ def show(exp: Experiment, as_json: AsJson = False, root: Below = Path(".")) -> N
     """Show everything about one experiment."""
     from mlv.cli import choose, show  # the other commands do without
 
-    show.run(choose.experiment(exp, root), as_json)
+    show.run(choose.experiment(exp, root, reads=True), as_json)
 
 
 @app.command("summary")
@@ -155,7 +157,11 @@ def tail(
 
     Seals, heartbeats and system metrics are printed only if --type or --stream selects them.
     """
-    from mlv.cli import choose, tail  # the other commands do without
+    from mlv.cli import choose, tail, urls  # the other commands do without
 
     path = choose.experiment_or_log(exp, root)
-    tail.run(path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
+    url = urls.url_of(exp) or urls.url_of(root)
+    refresh = urls.Refresher(url) if follow and url is not None else None
+    tail.run(
+        path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json, refresh=refresh
+    )  # fmt: skip

@@ -19,14 +19,23 @@ from mlv.compat.wandb.media import Audio, Histogram, Html, Molecule, Object3D, P
 from mlv.compat.wandb.run import AlertLevel, Run
 from mlv.compat.wandb.settings import Settings
 from mlv.compat.wandb.starting import finish, init, setup, teardown
-from mlv.compat.wandb.table import Table
+from mlv.compat.wandb.table import JoinedTable, PartitionedTable, Table
 from mlv.compat.wandb.terminal import termerror, termlog, termwarn
 
 __version__ = "0.31.0"
 """The version of wandb whose interface this is; libraries compare it."""
 
-_LATER = ("data_types", "env", "errors", "helper", "integration", "plot", "sdk", "util")
+_LATER = ("apis", "data_types", "env", "errors", "helper", "integration", "plot", "sdk", "util")
 """Modules that scripts reach as attributes."""
+_FROM = {
+    "Api": "apis.public",
+    "Artifact": "artifacts",
+    "PublicApi": "apis.public",
+    "agent": "sweeps.agent",
+    "plot_table": "plot",
+    "sweep": "sweeps.agent",
+}
+"""Names that are imported when they are first used, and their modules."""
 
 
 class _BeforeInit:
@@ -202,10 +211,8 @@ _starting.on_change(_serve)
 
 
 def __getattr__(name: str) -> _Any:
-    if name == "Artifact":  # with hashing: most scripts do without
-        return _import_module("mlv.compat.wandb.artifacts").Artifact
-    if name == "plot_table":
-        return _import_module("mlv.compat.wandb.plot").plot_table
+    if name in _FROM:  # most scripts do without
+        return getattr(_import_module(f"mlv.compat.wandb.{_FROM[name]}"), name)
     return _import_module(f"mlv.compat.wandb.{name}") if name in _LATER else _limits.missing("wandb", name)
 
 
@@ -219,8 +226,10 @@ __all__ = [
     "Histogram",
     "Html",
     "Image",
+    "JoinedTable",
     "Molecule",
     "Object3D",
+    "PartitionedTable",
     "Plotly",
     "Run",
     "Settings",

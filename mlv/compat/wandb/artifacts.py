@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from mlv import Exp, ExpRef, FileUnusable
+from mlv import Exp, ExpRef
 from mlv.compat.wandb import limits, versions
+from mlv.compat.wandb.artifact_draft import Draft
+from mlv.compat.wandb.artifact_entries import Entry, described, digest_of, local_path_of, sha256
 from mlv.compat.wandb.errors import UsageError
-from mlv.compat.wandb.image import Image
-from mlv.compat.wandb.media import FileMedia
-from mlv.compat.wandb.table import Table
 from mlv.compat.wandb.values import plain_or_text
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_CHUNK_BYTES = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_MOST_LETTERS = 128
+_OF_ARTIFACT = "wandb-artifact://"
+"""What addresses of files in other artifacts begin with: `<project>/<name>:v<N>/<path>` follows."""
 
 
-class Artifact:
+class Artifact(Draft):
     """A set of files under a name: new ones are added to, and logged; a version that was logged is read."""
 
     def __init__(
@@ -52,18 +47,23 @@ class Artifact:
             use_as: Does nothing here.
 
         Raises:
-            ValueError: The name cannot be one.
+            ValueError: The name or the type cannot be one.
+            TypeError: The metadata are no mapping.
         """
+        super().__init__()
         if not _NAME.fullmatch(name) or not name.strip("."):
             raise ValueError(
-                f'Artifact name may only contain alphanumeric characters, dashes, underscores, and dots. Invalid name: "{name}"'
+                f"Artifact name may only contain alphanumeric characters, dashes, underscores, and dots. Invalid name: {name!r}"
             )
+        if len(name) > _MOST_LETTERS:
+            raise ValueError(f"Artifact name is longer than {_MOST_LETTERS} characters: {name!r}")
+        if type == "job" or str(type).startswith("wandb-"):
+            raise ValueError(f"Artifact type {type!r} is reserved for internal use. Please use a different type.")
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise TypeError(f"Cannot parse {metadata.__class__} as artifact metadata: give a mapping")
         self._name, self._type, self.description = name, type, description
         self.metadata: dict[str, Any] = plain_or_text(dict(metadata or {}))
         self.aliases: list[str] = []
-        self._sources: dict[str, Path | str] = {}
-        """Paths of files that are added, and addresses of what lies elsewhere, by their names in the artifact."""
-        self._staging: str | None = None
         self._project: Path | None = None
         self._number: int | None = None
         self._entry: dict[str, Any] = {}
@@ -93,12 +93,12 @@ class Artifact:
     @property
     def digest(self) -> str:
         """SHA-256 over names and contents of its files."""
-        return str(self._entry["digest"]) if self._entry else _digest(_described(self._sources))
+        return str(self._entry["digest"]) if self._entry else digest_of(described(self._sources))
 
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        files = self._entry["files"] if self._entry else _described(self._sources)
+        files = self._entry["files"] if self._entry else described(self._sources)
         return sum(file.get("size", 0) for file in files.values())
 
     @property
@@ -110,6 +110,11 @@ class Artifact:
     def qualified_name(self) -> str:
         """`<project>/<name>`."""
         return f"{self._project.name}/{self.name}" if self._project is not None else self.name
+
+    @property
+    def project(self) -> str | None:
+        """The project that it was logged in; None before."""
+        return None if self._project is None else self._project.name
 
     @property
     def created_at(self) -> str:
@@ -145,86 +150,6 @@ class Artifact:
         # The name may be that of another experiment by now.
         return next((path for path in chain([folder], others) if _has_id(path, self._entry["exp"])), folder)
 
-    # Adding.
-
-    def add_file(self, local_path: Any, name: str | None = None, *_: Any, **__: Any) -> None:
-        """Add a file, which is read when the artifact is logged.
-
-        Raises:
-            ValueError: There is no such file.
-            UsageError: The artifact was logged, or the name leads out of it.
-        """
-        path = Path(local_path)
-        if not path.is_file():
-            raise ValueError(f"Path is not a file: {os.fspath(local_path)!r}")
-        self._add(name or path.name, path.absolute())
-
-    def add_dir(self, local_path: Any, name: str | None = None, *_: Any, **__: Any) -> None:
-        """Add all files of a folder.
-
-        Raises:
-            ValueError: There is no such folder.
-            UsageError: As `add_file`.
-        """
-        if not os.path.isdir(local_path):
-            raise ValueError(f"Path is not a directory: {os.fspath(local_path)!r}")
-        base = Path(local_path).absolute()
-        for folder, _names, files in sorted(os.walk(base)):
-            for file in sorted(files):
-                path = Path(folder, file)
-                self._add("/".join(filter(None, (name, path.relative_to(base).as_posix()))), path)
-
-    def add_reference(self, uri: Any, name: str | None = None, *_: Any, **__: Any) -> None:
-        """Add the address of something that stays where it is.
-
-        Raises:
-            UsageError: As `add_file`.
-        """
-        self._add(name or str(uri).rstrip("/").rpartition("/")[2], str(uri))
-
-    def add(self, obj: Any, name: str, *_: Any, **__: Any) -> None:
-        """Add a table, an image, or media that are a file.
-
-        Raises:
-            TypeError: It is nothing of these.
-            UsageError: As `add_file`.
-        """
-        if isinstance(obj, Table):
-            content = json.dumps({"columns": obj.columns, "data": plain_or_text(obj.data)}).encode()
-            suffix = ".table.json"
-        elif isinstance(obj, (Image, FileMedia)):
-            content, suffix = obj.file()
-        else:
-            raise TypeError(f"a {type(obj).__name__} cannot be added to an artifact: save it, and add_file(path)")
-        with self.new_file(name if name.endswith(suffix) else f"{name}{suffix}", "wb") as file:
-            file.write(content)
-
-    @contextmanager
-    def new_file(self, name: str, mode: str = "x", encoding: str | None = None) -> Iterator[IO[Any]]:
-        """Write a file that is added at the end of the block.
-
-        Raises:
-            UsageError: As `add_file`.
-        """
-        if self._staging is None:
-            self._staging = tempfile.mkdtemp(prefix="wandb-artifact-")
-            weakref.finalize(self, shutil.rmtree, self._staging, ignore_errors=True)
-        path = Path(self._staging, _inside(name))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, mode.replace("x", "w"), encoding=encoding) as file:
-            yield file
-        self._add(name, path)
-
-    def remove(self, item: Any) -> None:
-        """Take a file away again.
-
-        Raises:
-            FileNotFoundError: There is none of that name.
-        """
-        name = _inside(str(getattr(item, "path", item)))
-        if self._sources.pop(name, None) is None:
-            raise FileNotFoundError(f"no such file in artifact {self._name}: {name}")
-
     # Reading.
 
     def files(self) -> list[Entry]:
@@ -235,7 +160,7 @@ class Artifact:
         """
         self._logged("files")
         origin = self.origin
-        return [Entry(self, name, facts, origin) for name, facts in self._entry["files"].items()]
+        return [self._entry_of(name, origin) for name in self._entry["files"]]
 
     def get_entry(self, name: Any) -> Entry:
         """Return one of its files.
@@ -247,22 +172,21 @@ class Artifact:
         self._logged("get_entry")
         if str(name) not in self._entry["files"]:
             raise KeyError(f"Path not contained in artifact: {name}")
-        return self._entry_of(str(name))
+        return self._entry_of(str(name), self.origin)
 
     get_path = get_entry
 
-    def get(self, name: str) -> Table | None:
-        """Return a table that was added under a name; None if there is none.
+    def get(self, name: str) -> Any:
+        """Return a table, a join of tables, or other media that were added under a name; None if there is none.
 
         Raises:
             UsageError: It was not logged.
+            FileUnusable: Its files are gone, with the experiment that logged it.
         """
+        from mlv.compat.wandb import artifact_objects  # most artifacts are made of files
+
         self._logged("get")
-        path = next((path for path in (name, f"{name}.table.json") if path in self._entry["files"]), None)
-        if path is None or not path.endswith(".table.json"):
-            return None
-        content = json.loads(self._entry_of(path).source.read_bytes())
-        return Table(columns=content["columns"], data=content["data"])
+        return artifact_objects.get(self, name, list(self._entry["files"]))
 
     def download(self, root: Any = None, *_: Any, path_prefix: str | None = None, **__: Any) -> str:
         """Copy its files into a folder, `artifacts/<name>:<version>` by default, and return that.
@@ -297,7 +221,7 @@ class Artifact:
         """
         folder = self._folder(root)
         for entry in self.files():
-            if entry.ref is None and _sha256(Path(folder, entry.path)) != entry.digest:
+            if entry.ref is None and sha256(Path(folder, entry.path)) != entry.digest:
                 raise ValueError(f"Digest mismatch for file: {entry.path}")
 
     # Logging.
@@ -327,8 +251,8 @@ class Artifact:
         Raises:
             MlvError, OSError: A file cannot be published.
         """
-        files = _described(self._sources)
-        digest = _digest(files)
+        files = described(self._sources)
+        digest = digest_of(files)
         latest = next(versions.recorded(project, self._name), None)
         if latest is not None and latest[1]["digest"] == digest and self._is_there(project, *latest):
             self._become(project, *latest)
@@ -350,9 +274,7 @@ class Artifact:
             }  # fmt: skip
             versions.record(project, self._name, number, entry)
             self._become(project, number, entry)
-        if self._staging is not None:
-            shutil.rmtree(self._staging, ignore_errors=True)
-            self._staging = None
+        self._unstage()
         log_event(exp, "log_artifact", self)
 
     @classmethod
@@ -370,25 +292,28 @@ class Artifact:
     def _is_there(self, project: Path, number: int, entry: dict[str, Any]) -> bool:
         version = Artifact(self._name, entry["type"])
         version._become(project, number, entry)
-        return all(file.ref is not None or file.source.is_file() for file in version.files())
+        return all(file.source is None or file.source.is_file() for file in version.files())
 
     def _become(self, project: Path, number: int, entry: dict[str, Any]) -> None:
         self._project, self._number, self._entry, self._sources = project, number, entry, {}
         self.aliases, self.metadata, self.description = list(entry["aliases"]), entry["metadata"], entry.get("description")
 
-    def _add(self, name: str, source: Path | str) -> None:
-        if self._number is not None:
-            raise UsageError(
-                f"{self.name} was logged and stays as it is: add to a new Artifact({self._name!r}, {self._type!r})"
-            )
-        self._sources[_inside(name)] = source
-
     def _logged(self, call: str) -> None:
         if self._number is None:
             raise UsageError(f"{call} of artifact {self._name!r} is there after run.log_artifact(artifact): log it first")
 
-    def _entry_of(self, name: str) -> Entry:
-        return Entry(self, name, self._entry["files"][name], self.origin)
+    def _entry_of(self, name: str, origin: Path) -> Entry:
+        facts = self._entry["files"][name]
+        source = self._target_of(facts["ref"]) if "ref" in facts else origin / str(facts.get("path", ""))
+        project = self._project.name if self._project is not None else ""
+        return Entry(name, facts, source, self._folder, self.name, f"{_OF_ARTIFACT}{project}/{self.name}/{name}")
+
+    def _target_of(self, address: str) -> Path | None:
+        """Return the file that an address leads to, here or in another artifact; None where it is none of this machine."""
+        if not address.startswith(_OF_ARTIFACT) or self._project is None:
+            return local_path_of(address)
+        project, name, path = address.removeprefix(_OF_ARTIFACT).split("/", 2)
+        return Artifact.of_version(self._project.parent / project, name).get_entry(path).source
 
     def _folder(self, root: Any) -> str:
         return (
@@ -404,78 +329,15 @@ class Artifact:
         return f"<Artifact {self.qualified_name}>"
 
 
-class Entry:
-    """A file of a version."""
-
-    def __init__(self, artifact: Artifact, path: str, facts: Mapping[str, Any], experiment: Path) -> None:
-        """Describe a file. Not called by users: `artifact.files()` gives entries."""
-        self._artifact, self.path, self.name = artifact, path, path
-        self.ref: str | None = facts.get("ref")
-        """The address of what lies elsewhere."""
-        self.digest: str = facts.get("sha256", "")
-        self.size: int = facts.get("size", 0)
-        self.source = experiment / str(facts.get("path", ""))
-        """The file in the experiment."""
-
-    def download(self, root: Any = None, *_: Any, **__: Any) -> str:
-        """Copy it into a folder, and return the path; what lies elsewhere stays there, and its address is returned.
-
-        Raises:
-            FileUnusable: It is gone, with the experiment that logged it.
-        """
-        if self.ref is not None:
-            return self.ref
-        target = Path(self._artifact._folder(root), self.path)
-        if not self.source.is_file():
-            text = f"{self._artifact.name} is not there any more: {self.source} was moved or removed. Bring its experiment back"
-            raise FileUnusable(text, path=str(self.source))
-        if not (target.is_file() and _sha256(target) == self.digest):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            shutil.copyfile(self.source, target)
-        return str(target)
-
-
 def log_event(exp: Exp, call: str, artifact: Artifact) -> None:
     """Record in an experiment that an artifact was logged or used; a used one with the experiment that it comes from."""
     reference = {"experiment": ExpRef(artifact.origin)} if call == "use_artifact" else {}
-    exp.log(f"wandb/{call}", {"artifact": artifact.name, "type": artifact.type, "digest": artifact.digest, **reference})
-
-
-def _inside(name: str) -> str:
-    """Return a name of a file in an artifact.
-
-    Raises:
-        UsageError: It leads out of it.
-    """
-    clean = os.path.normpath(name).replace(os.sep, "/")
-    if clean.startswith(("/", "../")) or clean in (".", ".."):
-        raise UsageError(f"{name!r} leads out of the artifact: give a name below it")
-    return clean
-
-
-def _described(sources: Mapping[str, Path | str]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"size": source.stat().st_size, "sha256": _sha256(source)} if isinstance(source, Path) else {"ref": source}
-        for name, source in sorted(sources.items())
-    }
-
-
-def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = (f"{file.get('sha256') or file.get('ref')}  {name}\n" for name, file in sorted(files.items()))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    facts = {"artifact": artifact.name, "project": artifact.project, "type": artifact.type, "digest": artifact.digest}
+    exp.log(f"wandb/{call}", {**facts, **reference})
 
 
 def _has_id(folder: Path, exp_id: str) -> bool:
     try:
-        return _sha256(folder / "meta.json") == exp_id
+        return sha256(folder / "meta.json") == exp_id
     except OSError:
         return False
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

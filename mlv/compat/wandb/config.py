@@ -13,7 +13,7 @@ from mlv import MissingExtra
 from mlv.compat.wandb.errors import ConfigError, UsageError
 from mlv.compat.wandb.media import Media
 from mlv.compat.wandb.terminal import termwarn
-from mlv.compat.wandb.values import are_equal, plain_or_text
+from mlv.compat.wandb.values import are_equal, config_form
 
 DEFAULTS = "config-defaults.yaml"
 """A file of the current folder whose values each config begins with."""
@@ -88,7 +88,7 @@ class Config:
             if key in self._locked:
                 termwarn(f"Config item {key!r} was locked by {self._locked[key]!r} (ignored update).")
                 continue
-            item = plain_or_text(value)
+            item = config_form(value)
             if key in self._items and not may_change and not are_equal(self._items[key], item):
                 raise ConfigError(
                     f'Attempted to change value of key "{key}" from {self._items[key]} to {item}\n'

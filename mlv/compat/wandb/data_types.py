@@ -2,7 +2,7 @@
 
 from mlv.compat.wandb.image import BoundingBoxes2D, Classes, Image, ImageMask
 from mlv.compat.wandb.media import Audio, Histogram, Html, Media, Molecule, Object3D, Plotly, Video
-from mlv.compat.wandb.table import Table
+from mlv.compat.wandb.table import JoinedTable, PartitionedTable, Table
 
 WBValue = Media
 
@@ -14,9 +14,11 @@ __all__ = [
     "Html",
     "Image",
     "ImageMask",
+    "JoinedTable",
     "Media",
     "Molecule",
     "Object3D",
+    "PartitionedTable",
     "Plotly",
     "Table",
     "Video",

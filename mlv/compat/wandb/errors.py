@@ -43,5 +43,16 @@ class MissingModule(UnsupportedError, ModuleNotFoundError):
     """A module of wandb is missing here."""
 
 
+class NotFound(CommError, UsageError, ValueError):
+    """There is no such project, run, sweep or artifact."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class InvalidPath(UsageError, ValueError):
+    """No file of an artifact can have this name."""
+
+
 class ConfigError(Error):
     """A value of the config would change."""

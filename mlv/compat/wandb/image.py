@@ -20,11 +20,11 @@ class Classes:
 
     def __init__(self, class_set: Sequence[Mapping[str, Any]]) -> None:
         """Keep `[{"id": 1, "name": "cat"}, ...]`."""
-        self._class_set = [dict(item) for item in class_set]
+        self.class_set = [dict(item) for item in class_set]
 
     def names(self) -> dict[Any, str]:
         """Return the names by number."""
-        return {item["id"]: item["name"] for item in self._class_set}
+        return {item["id"]: item["name"] for item in self.class_set}
 
 
 class Image(Media):
@@ -99,6 +99,20 @@ class Image(Media):
     def content(self) -> Any:
         """Pixels, a picture of Pillow, or the bytes of a file."""
         return self._content
+
+    @property
+    def boxes(self) -> list[dict[str, Any]]:
+        """What is drawn around things in it, in pixels."""
+        return self._boxes
+
+    @property
+    def masks(self) -> dict[str, dict[str, Any]]:
+        """The masks over it, by name."""
+        return self._masks
+
+    def draw(self, boxes: list[dict[str, Any]], masks: dict[str, dict[str, Any]]) -> None:
+        """Take boxes and masks of another image. Not called by users."""
+        self._boxes, self._masks = boxes, masks
 
     def file(self) -> tuple[bytes, str]:
         """Return the content of a file of it, and the ending of its name.

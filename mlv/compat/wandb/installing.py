@@ -14,6 +14,8 @@ from mlv.compat.wandb.errors import MissingModule, UsageError
 _OWN = "mlv.compat.wandb"
 _MODULES = {
     "wandb": _OWN,
+    "wandb.apis": f"{_OWN}.apis",
+    "wandb.apis.public": f"{_OWN}.apis.public",
     "wandb.data_types": f"{_OWN}.data_types",
     "wandb.env": f"{_OWN}.env",
     "wandb.errors": f"{_OWN}.errors",
@@ -84,7 +86,7 @@ class _Finder:
             raise MissingModule(text)
         alias: Any = _Alias(_MODULES[fullname])
         return ModuleSpec(
-            fullname, alias, is_package=fullname in ("wandb", "wandb.sdk", "wandb.sdk.artifacts", "wandb.sdk.lib")
+            fullname, alias, is_package=fullname in ("wandb", "wandb.apis", "wandb.sdk", "wandb.sdk.artifacts", "wandb.sdk.lib")
         )
 
 

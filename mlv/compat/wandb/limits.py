@@ -9,14 +9,17 @@ from mlv.compat.wandb.errors import MissingAttribute, UnsupportedError
 _SERVER = "there is no server to ask or to send to: mlv.find(folder) reads experiments, and mlv ui shows them"
 _TABLES = "log a wandb.Table, and join tables in SQL: mlv.find(folder).sql(query)"
 _ARTIFACTS = "versions are plain files: artifact.exp is the experiment that logged one, and mlv sql finds those that use it"
-_SWEEPS = "sweeps are not there: start runs with config values of your own, and compare them with mlv.find(folder)"
+_SWEEPS = "sweeps need no controller: wandb.sweep(config) begins one, and wandb.agent(sweep_id) tries its points"
+_DELETED = "nothing is deleted through wandb: mlv rm does, and asks first"
 _REASONS = {
-    **dict.fromkeys(("Api", "InternalApi", "PublicApi", "apis", "public", "sync", "server"), _SERVER),
+    **dict.fromkeys(("InternalApi", "internal", "sync", "server", "viewer", "user", "users", "team"), _SERVER),
     **dict.fromkeys(("launch", "LaunchAgent", "launch_add", "reports", "workspaces", "automations", "link_artifact"), _SERVER),
     **dict.fromkeys(("link_model", "registry", "mark_model", "attach", "pin_config_keys"), _SERVER),
-    **dict.fromkeys(("ArtifactTTL", "EvalTable", "JoinedTable", "PartitionedTable"), _TABLES),
-    **dict.fromkeys(("logged_by", "used_by", "delete", "link", "ttl", "manifest", "checkout"), _ARTIFACTS),
-    **dict.fromkeys(("sweep", "agent", "controller", "sweeps", "wandb_agent"), _SWEEPS),
+    **dict.fromkeys(("ArtifactTTL", "EvalTable"), _TABLES),
+    **dict.fromkeys(("logged_by", "used_by", "link", "ttl", "manifest", "checkout"), _ARTIFACTS),
+    **dict.fromkeys(("controller", "wandb_agent", "agents"), _SWEEPS),
+    **dict.fromkeys(("reports", "report", "registries", "registry", "queued_run", "job", "automation", "run_queue"), _SERVER),
+    "delete": _DELETED,
     **dict.fromkeys(("visualize", "Graph", "bokeh"), "log a figure of matplotlib or plotly, or a chart of wandb.plot"),
     "tensorboard": "event files are not followed: init(sync_tensorboard=True) takes the scalars of SummaryWriter",
     "gym": "environments are not recorded: log a wandb.Video of their frames",

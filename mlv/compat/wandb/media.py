@@ -102,6 +102,19 @@ class Video(Media):
         kind = "gif" if self._format == "gif" else "mp4"
         exp.log.video(name, self._content, step=step, fps=self._fps, format=kind, caption=self._caption)
 
+    def file(self) -> tuple[bytes, str]:
+        """Return the content of the file, and the ending of its name.
+
+        Raises:
+            TypeError: There are frames, and no file yet.
+            OSError: It cannot be read.
+        """
+        if isinstance(self._content, Path):
+            return self._content.read_bytes(), f".{self._format}"
+        if isinstance(self._content, bytes):
+            return self._content, f".{self._format}"
+        raise TypeError("a video of frames cannot be added to an artifact: write a file, and give its path")
+
     @staticmethod
     def _required(format: str | None, source: str) -> str:
         if format is None:
@@ -129,6 +142,16 @@ class Audio(Media):
     def store(self, exp: Exp, name: str, step: int | None) -> None:
         """Log a line of type `audio`."""
         exp.log.audio(name, self._content, self._sample_rate, step=step, caption=self._caption)
+
+    def file(self) -> tuple[bytes, str]:
+        """Return the content of the file, of samples that of a WAV, and the ending of its name.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        if isinstance(self._content, Path):
+            return self._content.read_bytes(), self._content.suffix
+        return _wav(self._content, self._sample_rate or 1), ".wav"
 
 
 class Plotly(Media):
@@ -359,6 +382,26 @@ def _frames(frames: Any) -> Any:
     room[:count] = videos
     grid = room.reshape(rows, columns, times, channels, height, width).transpose(2, 0, 4, 1, 5, 3)
     return numpy.ascontiguousarray(grid.reshape(times, rows * height, columns * width, channels))
+
+
+def _wav(samples: Any, sample_rate: int) -> bytes:
+    """Return a file of samples, of 16 bits each."""
+    import io
+    import wave
+
+    if samples.dtype.kind == "f":
+        samples = (samples.clip(-1, 1) * 32767).round()
+    elif samples.dtype.itemsize > 2:
+        samples = samples >> 8 * (samples.dtype.itemsize - 2)
+    elif samples.dtype == "uint8":
+        samples = (samples.astype("int16") - 128) << 8
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        writer.setsampwidth(2)
+        writer.setframerate(int(sample_rate))
+        writer.writeframes(samples.astype("<i2").tobytes())
+    return file.getvalue()
 
 
 def _listed(value: Any) -> Any:

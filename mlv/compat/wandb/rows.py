@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlv import Exp
 from mlv.compat.wandb.image import Image
@@ -15,42 +15,53 @@ _BINS = 32
 """Bins of an array that becomes a histogram by itself."""
 
 
-def taken_apart(data: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """Return the plain values, nested as they were, and the media with their full names.
+class Row(NamedTuple):
+    """A mapping that a script logs, taken apart."""
+
+    metrics: dict[str, Any]
+    """Plain values, nested as they were."""
+    media: list[tuple[str, Any]]
+    """Media with their full names."""
+    unreadable: dict[str, Any]
+    """Values that hold themselves, or have methods that raise: the log rejects them, and training goes on."""
+
+
+def taken_apart(data: Mapping[Any, Any], prefix: str = "") -> Row:
+    """Return the parts of a mapping.
 
     Raises:
         TypeError: A key of the outermost mapping is no text.
     """
-    metrics: dict[str, Any] = {}
-    media: list[tuple[str, Any]] = []
+    row = Row({}, [], {})
     for name, value in data.items():
         if not isinstance(name, str) and not prefix:
             raise TypeError("Key values passed to `wandb.log` must be strings.")
         key = str(name)
         if type(value) in PLAIN:
-            metrics[key] = value
-        elif isinstance(value, Mapping):
-            try:
-                inner, inner_media = taken_apart(value, f"{prefix}{key}/")
-            except Exception:  # of one that holds itself, or has methods of its own
-                if prefix:
-                    raise
-                metrics[key] = value  # the log rejects it, and training goes on
-                continue
-            media += inner_media
-            if inner or not inner_media:
-                metrics[key] = inner
-        else:
-            try:
-                item = as_media(value)
-                converted = plain(value) if item is None else None
-            except Exception:  # of values with methods of their own: the log rejects them, and training goes on
-                item, converted = None, value
-            if item is None:
-                metrics[key] = converted
-            else:
-                media.append((f"{prefix}{key}", item))
-    return metrics, media
+            row.metrics[key] = value
+            continue
+        try:
+            _take(row, key, value, prefix)
+        except Exception:
+            if prefix:
+                raise
+            row.unreadable[key] = value
+    return row
+
+
+def _take(row: Row, key: str, value: Any, prefix: str) -> None:
+    """Put a value of a mapping into the part that it belongs to."""
+    if isinstance(value, Mapping):
+        inner = taken_apart(value, f"{prefix}{key}/")
+        row.media.extend(inner.media)
+        if inner.metrics or not inner.media:
+            row.metrics[key] = inner.metrics
+        return
+    item = as_media(value)
+    if item is None:
+        row.metrics[key] = plain(value)
+    else:
+        row.media.append((f"{prefix}{key}", item))
 
 
 def as_media(value: Any) -> Media | list[Media] | None:

@@ -16,6 +16,7 @@ from mlv import Exp, InvalidName
 from mlv.compat.wandb import boards, folders, limits
 from mlv.compat.wandb.config import Config, parse_config
 from mlv.compat.wandb.errors import UsageError
+from mlv.compat.wandb.restoring import restored
 from mlv.compat.wandb.run import Run
 from mlv.compat.wandb.settings import Settings, resolved
 from mlv.compat.wandb.terminal import termwarn
@@ -31,8 +32,6 @@ _completed_in = 0
 """The process whose end completes runs."""
 _WELL = ("ok",)
 """Statuses of a run with which `resume="auto"` does not go on."""
-_OF_MEDIA = ("audio", "event", "figure", "histogram", "image", "table", "video")
-"""Types of the events that media leave; those of files are events of a name."""
 
 
 def init(
@@ -105,6 +104,7 @@ def init(
         "sync_tensorboard": tensorboard if sync_tensorboard is None else sync_tensorboard,
     }  # fmt: skip
     chosen = resolved(_of_session, settings, {key: value for key, value in arguments.items() if value is not None})
+    trial = _trial_of(chosen)
     if monitor_gym:
         termwarn("monitor_gym=True does nothing: log a wandb.Video of the frames", repeat=False)
     with _lock:
@@ -112,7 +112,7 @@ def init(
         if previous is not None:
             return previous
         values = parse_config(config or {}, config_exclude_keys, config_include_keys)
-        run = _begin(chosen, values)
+        run = _begin(chosen, values, trial)
         _active.append(run)
         if chosen.sync_tensorboard and not run.disabled:
             boards.follow(current)
@@ -138,9 +138,14 @@ def setup(settings: Settings | Mapping[str, Any] | None = None) -> Settings:
 def teardown(exit_code: int | None = None) -> None:
     """End all runs of this process, and forget the settings of `setup`."""
     global _of_session
+    finish_all(exit_code)
+    _of_session = None
+
+
+def finish_all(exit_code: int | None = None) -> None:
+    """End all runs of this process. Not called by users."""
     for run in [*_active]:
         run.finish(exit_code)
-    _of_session = None
 
 
 def current() -> Run | None:
@@ -165,13 +170,28 @@ def _ready_for_another(chosen: Settings) -> Run | None:
     return own[-1]
 
 
-def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
+def _trial_of(chosen: Settings) -> Any:
+    """Return the point of a sweep that the run is for, None for none; its project is that of the sweep."""
+    if not os.environ.get("WANDB_SWEEP_PARAM_PATH"):
+        return None
+    from mlv.compat.wandb.sweeps import trial as trial_  # few scripts sweep
+
+    trial = trial_.trial_of(os.environ)
+    if trial is not None:
+        project = trial.sweep.project
+        chosen.update_from_dict({"project": project.name, "root_dir": project.parent, "sweep_id": trial.sweep.id})
+    return trial
+
+
+def _begin(chosen: Settings, values: Mapping[str, Any], trial: Any) -> Run:
     if chosen.mode == "shared":
         limits.refuse('init(mode="shared")', "give each process a run of its own, and join them by group=")
     if chosen.fork_from is not None:
         limits.refuse("init(fork_from=...)", "mlv.init_sub_exp(checkpoint, kind) goes on from a checkpoint in a new experiment")
     config = Config()
     vars(config)["_may_change"] = bool(chosen.allow_val_change or (chosen.allow_val_change is None and _is_notebook()))
+    if trial is not None:
+        config.update_locked(trial.config, user="sweep")
     if chosen.mode == "disabled":
         config.update(values, allow_val_change=True)
         return Run(None, config, chosen, chosen.run_id or folders.generate_id(), chosen.project or "dummy", _forget)
@@ -191,12 +211,14 @@ def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
         folders.remember_last_id(folder, run_id)
     run = Run(exp, config, chosen, run_id, project, _forget)
     if earlier is not None:
-        run.go_on(*_restored(exp))
+        run.go_on(*restored(exp))
         config.update(values, allow_val_change=True)
     run._record({
         "id": run_id, "name": chosen.run_name, "project": project, "entity": chosen.entity, "group": chosen.run_group,
-        "job_type": chosen.run_job_type, "resumed": earlier is not None or None, "host": chosen.host,
+        "job_type": chosen.run_job_type, "resumed": earlier is not None or None, "host": chosen.host, "sweep": chosen.sweep_id,
     })  # fmt: skip
+    if trial is not None:
+        run.stop_by(trial.stopper())
     _complete_at_exit()
     return run
 
@@ -254,36 +276,6 @@ def _of_run(chosen: Settings) -> dict[str, Any]:
     elif chosen.x_stats_sampling_interval is not None:
         options["system"] = float(chosen.x_stats_sampling_interval)
     return options
-
-
-def _restored(exp: Exp) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """Return the step to go on with, the config and the summary of an experiment."""
-    config = {key: _thawed(value) for key, value in exp.params.items()}
-    for event in exp.events("params_changed"):
-        config.update(event.data)
-    summary, step = {}, 0
-    for name, metric in exp.summary().items():
-        summary[name] = metric.value if metric.statistic == "summary" else metric.last
-        if isinstance(metric.last_step, (int, float)):
-            step = max(step, int(metric.last_step) + 1)
-    return max(step, _step_behind_media(exp)), config, summary
-
-
-def _step_behind_media(exp: Exp) -> int:
-    """Return the step behind the rows of an experiment that hold media: some hold nothing else."""
-    step = 0
-    for event in exp.events((*_OF_MEDIA, "rewound")):
-        if event.type == "rewound":
-            step = min(step, int(event.data["step"]) + 1)
-        elif isinstance(event.step, (int, float)):
-            step = max(step, int(event.step) + 1)
-    return step
-
-
-def _thawed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _thawed(item) for key, item in value.items()}
-    return [_thawed(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _printing(chosen: Settings) -> Any:

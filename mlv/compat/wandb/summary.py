@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mlv.compat.wandb.values import plain
+from mlv.compat.wandb.values import plain_or_itself
 
 
 class Summary:
@@ -19,7 +19,7 @@ class Summary:
 
     def update(self, d: Mapping[str, Any]) -> None:
         """Put values there: each is stored as a value of `exp.summarize`."""
-        new = {str(key): plain(value) for key, value in dict(d).items()}
+        new = {str(key): plain_or_itself(value) for key, value in dict(d).items()}
         self._store(new)
         self._values.update(new)
 

@@ -62,13 +62,44 @@ def are_equal(a: Any, b: Any) -> bool:
         return a is b
 
 
+def plain_or_itself(value: Any) -> Any:
+    """Return a value in its plain form; one that holds itself, or has methods that raise, as it is: mlv says what it is."""
+    try:
+        return plain(value)
+    except Exception:
+        return value
+
+
+def config_form(value: Any) -> Any:
+    """Return a value as a config holds it: objects of libraries without a plain form as text.
+
+    One that holds itself, or has methods that raise, stays as it is: mlv stores a text for it, and warns.
+    """
+    try:
+        return _with_texts(plain(value))
+    except Exception:
+        return value
+
+
 def plain_or_text(value: Any) -> Any:
-    """Return a value in its plain form; objects of libraries that have none as text."""
-    item = plain(value)
+    """Return a value as JSON holds it: objects without a plain form as text, as values that hold themselves."""
+    if isinstance(value, dict):
+        return {str(key): _text_at_worst(item) for key, item in value.items()}
+    return _text_at_worst(value)
+
+
+def _text_at_worst(value: Any) -> Any:
+    try:
+        return _with_texts(plain(value))
+    except Exception:
+        return f"<{type(value).__qualname__}, which holds itself or cannot be read>"
+
+
+def _with_texts(item: Any) -> Any:
     if isinstance(item, dict):
-        return {key: plain_or_text(inner) for key, inner in item.items()}
+        return {key: _with_texts(inner) for key, inner in item.items()}
     if isinstance(item, list):
-        return [plain_or_text(inner) for inner in item]
+        return [_with_texts(inner) for inner in item]
     return item if type(item).__module__ == "builtins" else str(item)
 
 

@@ -17,6 +17,7 @@ from mlv.errors import FileUnusable, InvalidArgument
 from mlv.experiment.files.publishing import (
     FileTarget,
     already_there,
+    check_separate,
     not_published,
     publish,
     temporary_of,
@@ -69,7 +70,8 @@ class Attachments:
             InvalidName: The name is empty, absolute, or leads out of `files`.
             InvalidArgument: The mode, encoding or newline is none that can be used.
             FileExists: There is such a file, in mode `x`.
-            FileUnusable: It cannot be written; what was there before still is.
+            FileUnusable: It cannot be written, or would take away files of other names, as `a` does where there is `a/b`;
+                what was there before still is.
         """
         options = {"mode": _checked_mode(mode), "encoding": encoding, "newline": newline}
         target = self._target(name, step, is_new="x" in mode)
@@ -85,7 +87,7 @@ class Attachments:
             InvalidName: As `file`.
             FileUnusable: As `file`; or there is nothing, or more than one thing, at the end.
         """
-        target = self._target(name, step)
+        target = self._target(name, step, is_final=False)
         return FileBlock(f"exp.filepath({target.name!r})", target, _filepath_target(target))
 
     def attach(
@@ -126,7 +128,7 @@ class Attachments:
         with translated_os_errors(f"{str(source)!r} cannot be attached as {target.name!r}"):
             return ATTACH_BY[how](target, source)
 
-    def _target(self, name: Any, step: float | None, is_new: bool = False) -> FileTarget:
+    def _target(self, name: Any, step: float | None, *, is_new: bool = False, is_final: bool = True) -> FileTarget:
         session = self._writable()
         files = session.folder / layout.FILES
         path = checked_inside(files, name)
@@ -144,6 +146,8 @@ class Attachments:
             raise FileUnusable(text, path=str(path))
         if is_new and os.path.lexists(path):
             raise already_there(target)
+        if not session.is_silent:
+            check_separate(target, is_final=is_final)
         return target
 
 

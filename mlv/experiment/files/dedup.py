@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Union
 
@@ -58,14 +58,18 @@ class Contents:
         path = self._path_of.get(content)
         return path if path is not None and self.holds(path, content) else None
 
+    def is_folder(self, path: Path) -> bool:
+        """Return whether the attachment at a path is a folder as a whole."""
+        return path in self._contents and self._contents[path][0].is_folder
+
+    def attached(self, session: Session) -> set[Path]:
+        """Return the paths of all attachments, also those that other processes have logged by now."""
+        logged = _attachments(Events(session.folder, "file"), session.folder)
+        return {*self._contents, *(path for path, _ in logged)}
+
     def _learn(self, events: Iterable[Event], folder: Path) -> None:
         """Take the hashes from `file` events; each file is checked before its hash is used."""
-        for event in events:
-            try:
-                content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == FOLDER)
-                path = attached.checked(folder, event.data["path"])
-            except (KeyError, TypeError, FileUnusable):
-                continue  # written by somebody else
+        for path, content in _attachments(events, folder):
             self._forget(path)
             self._path_of[content] = path
             self._contents[path] = (content, None)
@@ -74,6 +78,16 @@ class Contents:
         content, _ = self._contents.pop(path, (None, None))
         if content is not None and self._path_of.get(content) == path:
             del self._path_of[content]
+
+
+def _attachments(events: Iterable[Event], folder: Path) -> Iterator[tuple[Path, Content]]:
+    """Yield path and content of the attachments in `file` events."""
+    for event in events:
+        try:
+            content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == FOLDER)
+            yield attached.checked(folder, event.data["path"]), content
+        except (KeyError, TypeError, FileUnusable):
+            continue  # written by somebody else
 
 
 def _is_first(session: Session) -> bool:

@@ -47,14 +47,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+def check_separate(target: FileTarget, *, is_final: bool = True) -> None:
+    """Refuse a name whose file would take others away, before anything is written for it.
+
+    Args:
+        target: What is to be published.
+        is_final: Whether its path is: a library may add a suffix.
+
+    Raises:
+        FileUnusable: It would.
+    """
+    is_below, is_folder = target.path.parent != target.session.folder / layout.FILES, is_final and target.path.is_dir()
+    if is_below or is_folder:  # nearly all names are neither
+        from mlv.experiment.files.overlaps import refuse_around, refuse_within  # read much that `import mlv` does without
+
+        with _publishing:
+            refuse_within(target.session, target.name, target.path)
+            if is_folder:
+                refuse_around(target.session, target.name, target.path)
+
+
 def publish(target: FileTarget, temporary: Path, content: Content | None = None) -> Path:
     """Publish a finished file or folder, and emit its event; `temporary` is left over if its content is stored already."""
     from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
+    from mlv.experiment.files.overlaps import refuse_around, refuse_within
 
     # Before it has a name in the experiment. It becomes read-only there: one whose content is stored already stays as it was.
     blobs.make_durable(temporary, read_only=False)
     content = content or content_of(temporary)
     with _publishing, alone_in(target.session.folder / layout.FILES):
+        refuse_within(target.session, target.name, target.path)
+        refuse_around(target.session, target.name, target.path)
         contents = Contents.of(target.session)
         if target.is_new or not contents.holds(target.path, content):
             _move(temporary, target, contents.path_of(content))

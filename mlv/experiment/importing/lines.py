@@ -4,103 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from mlv.audit.format_check import check_data
 from mlv.capture.redaction import Redactor
-from mlv.encoding import (
-    DATA,
-    DEEPEST,
-    STEP,
-    TAIL,
-    BadLine,
-    Composer,
-    Conversion,
-    dumps,
-    event_from_line,
-    head,
-    step_number,
-    tail,
-)
+from mlv.encoding import DATA, DEEPEST, STEP, BadLine, Conversion, dumps, event_from_line, head, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
-from mlv.events import Record, Rejected, Rewound, RunEnded, RunStarted, Seal
-from mlv.experiment.importing.source import EPOCH, Item, RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints, SourceRows
+from mlv.events import Rejected, Rewound, RunEnded, RunStarted, Seal
+from mlv.experiment.importing.batches import PlainMetrics, data_of_points, data_of_rows
+from mlv.experiment.importing.runs import ImportedRun, Line, RecordedEnds, nanoseconds, run_id_of
+from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints, SourceRows
 from mlv.store import layout
 from mlv.store.seals import Chain
 from mlv.transport.censor import Censor
-
-_MICROSECOND = timedelta(microseconds=1)
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 _FLAT = ("metrics", "summary")
 """Types whose data are values by full names."""
 _OF_A_RUN = (layout.SYSTEM_STREAM, layout.CONSOLE_STREAM)
 """Streams whose events name the run that they are about."""
 _NUMBERS = frozenset({int, float})
-_MOST_PLAIN = 10_000
-"""Names of metrics that are remembered as harmless."""
 
-Line = tuple[str, bytes]
-"""A stream, and a whole line of it, or several of one run."""
 Publish = Callable[[SourceFile, SourceEvent, str], Any]
 """Makes a file of the experiment for an event, whose run and number make a text, and returns the reference to it.
 
 It may raise FileUnusable, where the source's own file cannot be read.
 """
-
-
-def run_id_of(*facts: str) -> str:
-    """Return the ID of a run that follows from facts: `r` and nine letters or digits."""
-    digest = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).digest()
-    return "r" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:9])
-
-
-@dataclass
-class RecordedEnds:
-    """The ends of runs that an earlier import recorded."""
-
-    ends: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """Number and line, by run."""
-    seals: dict[str, list[Line]] = field(default_factory=dict)
-    """The lines that sealed a run, in their order, by the run that wrote them."""
-    after: dict[str, Any] = field(default_factory=dict)
-    """The ends of streams that runs found when they began, by run."""
-
-
-@dataclass
-class _ImportedRun:
-    """A run while its lines are made."""
-
-    id: str
-    censor: Censor | None
-    seq: int = 0
-    chains: dict[str, Chain] = field(default_factory=dict)
-    """By stream."""
-    composer: Composer = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.composer = Composer(self.id, self.censor.event if self.censor is not None else None)
-
-    def line(self, stream: str, moment: datetime, payload: bytes) -> Line:
-        """Return the next line, of an event that is encoded from its type on."""
-        self.seq += 1
-        return self.take(stream, self.composer.line(self.seq, _nanoseconds(moment), b"", TAIL, 0, payload))
-
-    def record(self, stream: str, moment: datetime, record: Record) -> Line:
-        """Return the next line, of a structural event."""
-        conversion = Conversion()
-        data = dumps(conversion.value(record.to_data()))
-        return self.line(stream, moment, head(record.TYPE, "") + tail(None, {}, data, conversion.nonfinite))
-
-    def take(self, stream: str, line: bytes) -> Line:
-        """Count a line in."""
-        chain = self.chains.get(stream)
-        if chain is None:
-            chain = self.chains[stream] = Chain()
-        chain.add_digest(hashlib.sha256(line).digest())
-        return stream, line
 
 
 class ImportedLines:
@@ -114,7 +43,7 @@ class ImportedLines:
         """Prepare; an earlier import may have recorded ends."""
         self._exp_id, self._redactor, self._publish = exp_id, redactor, publish
         self._recorded, self._recorded_seals, self._recorded_after = recorded.ends, recorded.seals, recorded.after
-        self._runs: dict[str, _ImportedRun] = {}
+        self._runs: dict[str, ImportedRun] = {}
         self._generation: dict[str, int] = {}
         self._begun: dict[str, RunBegins] = {}
         self._ids: dict[str, dict[str, int]] = {}
@@ -122,7 +51,7 @@ class ImportedLines:
         self._ends: dict[str, str] = {}
         """Digests of the final seals that the streams end with, by stream."""
         self._streams: set[str] = set()
-        self._plain: dict[tuple[str, str], _PlainMetrics] = {}
+        self._plain: dict[tuple[str, str], PlainMetrics] = {}
         """By stream and name of the event."""
         self.run_ids: set[str] = set()
         """IDs of the runs that have begun."""
@@ -187,7 +116,7 @@ class ImportedLines:
 
     def _start(self, begins: RunBegins, moment: datetime) -> Line:
         generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
-        run = self._runs[begins.run] = _ImportedRun(self._id(begins.run, generation), Censor(self._redactor))
+        run = self._runs[begins.run] = ImportedRun(self._id(begins.run, generation), Censor(self._redactor))
         self.run_ids.add(run.id)
         self._ids.setdefault(begins.run, {})[run.id] = 0
         started = RunStarted(
@@ -207,19 +136,19 @@ class ImportedLines:
         rank = self._begun[name].rank
         return layout.rank_stream(rank) if rank else layout.DEFAULT_STREAM
 
-    def _end(self, run: _ImportedRun, item: RunEnds) -> Line:
+    def _end(self, run: ImportedRun, item: RunEnds) -> Line:
         exception = dict(item.exception) if item.exception else None
         return run.record(self._stream_of(item.run), item.time, RunEnded(item.status, exception=exception))
 
-    def _end_as_recorded(self, item: Item, run: _ImportedRun, line: bytes) -> Iterator[Line]:
+    def _end_as_recorded(self, item: Item, run: ImportedRun, line: bytes) -> Iterator[Line]:
         """Yield the end of a run that an earlier import recorded, as it stands there."""
-        if isinstance(item, RunEnds) and self._end(_ImportedRun(run.id, run.censor, run.seq), item)[1] != line:
+        if isinstance(item, RunEnds) and self._end(ImportedRun(run.id, run.censor, run.seq), item)[1] != line:
             self.differing_ends.append(item.run)
         run.seq += 1
         yield run.take(self._stream_of(item.run), line)
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
-    def _event(self, run: _ImportedRun, event: SourceEvent) -> Iterator[Line]:
+    def _event(self, run: ImportedRun, event: SourceEvent) -> Iterator[Line]:
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
         if event.stream in _OF_A_RUN and isinstance(event.data, Mapping):
             event = event._replace(data={"of": run.id, **event.data})
@@ -284,14 +213,14 @@ class ImportedLines:
             return None
         run.seq += 1
         kind = DATA if step is None else STEP
-        line = run.composer.clean_line(run.seq, _nanoseconds(event.time), plain.head, kind, step or 0, payload)
+        line = run.composer.clean_line(run.seq, nanoseconds(event.time), plain.head, kind, step or 0, payload)
         return run.take(event.stream, line)
 
-    def _plain_metrics(self, stream: str, name: str) -> _PlainMetrics:
+    def _plain_metrics(self, stream: str, name: str) -> PlainMetrics:
         plain = self._plain.get((stream, name))
         if plain is None:
             self._checked_stream(stream)
-            plain = self._plain[stream, name] = _PlainMetrics(name, self._redactor)
+            plain = self._plain[stream, name] = PlainMetrics(name, self._redactor)
         return plain
 
     def _quick_lines(self, batch: SourcePoints | SourceRows) -> Line | None:
@@ -304,7 +233,7 @@ class ImportedLines:
         if not count or not (plain.keys.issuperset(names) or plain.learn(names)):
             return None
         try:
-            payloads = _of_points(batch) if isinstance(batch, SourcePoints) else _of_rows(batch)
+            payloads = data_of_points(batch) if isinstance(batch, SourcePoints) else data_of_rows(batch)
         except TypeError:  # an integer beyond 64 bits, or a value that is none of JSON
             return None
         if payloads is None or min(batch.steps) < -(2**63) or max(batch.steps) >= 2**63:
@@ -321,7 +250,7 @@ class ImportedLines:
 
     def _reject(
         self,
-        run: _ImportedRun,
+        run: ImportedRun,
         stream: str,
         event: SourceEvent,
         step: Any,
@@ -338,7 +267,7 @@ class ImportedLines:
         """Yield the seals of a run in its streams, and those of the run that seals it."""
         run = self._runs.pop(name)
         self._ids[name][run.id] = run.seq
-        writer = _ImportedRun(run_id_of(run.id, "seals"), None)
+        writer = ImportedRun(run_id_of(run.id, "seals"), None)
         recorded = self._recorded_seals.get(writer.id, [])
         if len(recorded) == 2 * len(run.chains):
             # As they stand there: they tell of the ends of that time, and more runs may have ended since in another order.
@@ -356,72 +285,9 @@ class ImportedLines:
             yield stream, line
 
 
-def _of_points(points: SourcePoints) -> list[bytes] | None:
-    """Return the data of each point as JSON, None where a number is not finite."""
-    payload = dumps(list(points.values))
-    if b"null" in payload:
-        return None
-    keys = {name: dumps(name) for name in set(points.names)}
-    return [b"{%s:%s}" % pair for pair in zip(map(keys.__getitem__, points.names), payload[1:-1].split(b","), strict=True)]
-
-
-_OTHERS = (b":null", b":true", b":false", b":[", b":{")
-"""Stand in JSON where a value is neither a finite number nor a text; a name may hold them, and then costs time only."""
-
-
-def _of_rows(rows: SourceRows) -> list[bytes] | None:
-    """Return the data of each row as JSON, None where a value is no finite number, or a row is empty."""
-    payloads = list(map(dumps, rows.rows))
-    joined = b"".join(payloads)
-    # Whole batches are searched, as that costs a tenth of a look at the type of each value.
-    if joined.count(b'"') != 2 * sum(map(len, rows.rows)) or any(other in joined for other in _OTHERS):
-        return None
-    return None if b"{}" in payloads else payloads
-
-
-class _PlainMetrics:
-    """Names of metrics that stand in a line as they are: nothing in them is escaped, joined, refused or a credential."""
-
-    def __init__(self, name: str, redactor: Redactor) -> None:
-        self.head = head("metrics", name)
-        self.keys: set[str] = set()
-        self._censor = Censor(redactor)
-
-    def learn(self, keys: Iterable[Any]) -> bool:
-        """Return whether all of them are such, and remember them."""
-        return all(key in self.keys or self._learn(key) for key in keys)
-
-    def _learn(self, key: Any) -> bool:
-        if type(key) is not str or len(self.keys) >= _MOST_PLAIN:
-            return False
-        conversion, zero = Conversion(), {key: 0}
-        if conversion.metrics(zero) != zero or conversion.problems:
-            return False
-        payload = self.head + b'"data":' + dumps(zero) + b"}"
-        if self._censor.event(b"", TAIL, payload)[1] != payload or not self._censor.are_clean([payload]):
-            return False
-        self.keys.add(key)
-        return True
-
-
 def _default_last(chains: Mapping[str, Chain]) -> list[tuple[str, Chain]]:
     """Return the chains in the order of their streams, the default one last: its end tells of the others."""
     return sorted(chains.items(), key=lambda pair: (pair[0] == layout.DEFAULT_STREAM, pair[0]))
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return (with_zone(moment) - EPOCH) // _MICROSECOND * 1000
-
-
-def with_zone(moment: datetime) -> datetime:
-    """Accept a moment that is the same on every machine.
-
-    Raises:
-        InvalidArgument: It has no zone.
-    """
-    if moment.tzinfo is None:
-        raise InvalidArgument(f"time {moment} has no zone: say which it is, such as UTC", time=moment)
-    return moment
 
 
 def _chooses_values(event: SourceEvent) -> bool:

@@ -14,9 +14,10 @@ from mlv import wire
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
 from mlv.encoding import BadLine, Reference, event_from_line, loads, utc_text
-from mlv.errors import ExperimentBusy, FileUnusable, NotAnExperiment
+from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded, RunStarted, Seal
-from mlv.experiment.importing.lines import ImportedLines, Line, RecordedEnds, with_zone
+from mlv.experiment.importing.lines import ImportedLines
+from mlv.experiment.importing.runs import Line, RecordedEnds, with_zone
 from mlv.experiment.importing.source import Item, SourceEvent, SourceExperiment, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
@@ -93,20 +94,6 @@ def import_experiment(
         result = _import(exp_id, text, redactor, items, tree, copy, expected)
     result.differences = [*differences, *result.differences]
     return result
-
-
-def recorded_before(source: SourceExperiment, tree: Tree) -> Mapping[str, Any] | None:
-    """Return the meta.json that an earlier import wrote for an experiment; None where there is none.
-
-    A source without times has that of its file, which changes while it grows: the first one stays. Params that were added since
-    become events.
-    """
-    redactor = make_redactor(source.redact, source.redact_except)
-    copy = tree.imported_from(redactor.params(dict(source.identity), "source"), tree.root)
-    try:
-        return None if copy is None else meta_.read_meta(copy).content
-    except NotAnExperiment:
-        return None
 
 
 def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
-from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, MlvWarning, SavedirUnusable
+from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, MlvWarning, OnlyRead, SavedirUnusable
 from mlv.experiment import null_sessions
 from mlv.experiment.null_sessions import DisabledSession, session_for, session_of_rank
 from mlv.experiment.opening import params as params_
@@ -29,12 +29,13 @@ from mlv.experiment.opening.captures import (
 from mlv.experiment.opening.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
-from mlv.notices import say, warn_once
+from mlv.notices import say, warn, warn_once
 from mlv.projections.outputs import checked_outputs
 from mlv.store import ends, layout
 from mlv.store import meta as meta_
 from mlv.store.blobs import remove
 from mlv.store.meta import Meta
+from mlv.store.mirrors import is_mirrored
 from mlv.store.reading import read_state
 from mlv.transport.wishes import Wishes
 
@@ -51,8 +52,19 @@ class ExpComponents(FrozenRecord):
     redactor: Redactor
     params: FrozenDict | None = None
     """All params with their real values, in the process that passed them."""
-    edited: MetaEdited | None = None
-    """Why nothing may be written, where meta.json is not the one that the runs recorded."""
+    edited: MetaEdited | OnlyRead | None = None
+    """Why nothing may be written: meta.json is not the one that the runs recorded, or the folder is a mirror."""
+
+
+def refusal(folder: Path, meta: Meta) -> MetaEdited | OnlyRead | None:
+    """Return why nothing may be written into an experiment, None where it may; warn if its meta.json was edited."""
+    if (edited := meta_.check_identity(folder, meta)) is not None:
+        warn(str(edited), MlvWarning)
+        return edited
+    if not is_mirrored(folder):
+        return None
+    advice = "Exp.open(URL, into=FOLDER) goes on with it on this machine"
+    return OnlyRead(f"{folder} mirrors an experiment in a bucket, into which nothing is logged: {advice}", path=str(folder))
 
 
 class Differences(NamedTuple):

@@ -28,18 +28,20 @@ def units(listing: SourceListing) -> Iterator[Unit]:
     for folder, names in list(listing.folders.items()):
         if _META not in names:
             continue
-        reading = SourceReading()
+        reading = SourceReading(root=listing.root)
         meta = yaml_files.mapping_of(folder / _META, reading)
         if "run_id" in meta or "run_uuid" in meta:
-            experiment = experiments.get(folder.parent) or yaml_files.mapping_of(folder.parent / _META, SourceReading())
+            experiment = experiments.get(folder.parent) or yaml_files.mapping_of(
+                folder.parent / _META, SourceReading(root=listing.root)
+            )
             listing.take(listing.below(folder))
-            runs.append((_run(folder, meta, experiment, models), folder))
+            runs.append((_run(folder, meta, experiment, models, listing), folder))
         elif "experiment_id" in meta and "artifact_location" in meta:
             experiments[folder] = meta
             listing.take(path for path in listing.below(folder) if path.relative_to(folder).parts[0] in _OWN)
         elif reading.left and (folder / "metrics").is_dir() and (folder / "params").is_dir():
             listing.take(listing.below(folder))
-            runs.append((_run(folder, {}, experiments.get(folder.parent, {}), models), folder))
+            runs.append((_run(folder, {}, experiments.get(folder.parent, {}), models, listing), folder))
     folders = {run.id: folder for run, folder in runs}
     for run in in_order([run for run, _ in runs]):
         yield run.unit(folders[run.id], size_of((folders[run.id] / "metrics").rglob("*")))
@@ -49,7 +51,9 @@ _OWN = (_META, "datasets", "models", "tags")
 """Files and folders of an experiment beside its runs."""
 
 
-def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any], models: _Models) -> MlflowRun:
+def _run(
+    folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any], models: _Models, listing: SourceListing
+) -> MlflowRun:
     identity = str(meta.get("run_id") or meta.get("run_uuid") or folder.name)
     status = meta.get("status", 1)
     uri, beside = str(meta.get("artifact_uri") or ""), folder / "artifacts"
@@ -61,8 +65,8 @@ def _run(folder: Path, meta: Mapping[str, Any], experiment: Mapping[str, Any], m
         _integer(meta.get("start_time")) or 0,
         _integer(meta.get("end_time")),
         meta.get("lifecycle_stage") == "deleted" or experiment.get("lifecycle_stage") == "deleted",
-        _texts(folder / "params"),
-        _texts(folder / "tags"),
+        _texts(folder / "params", listing),
+        _texts(folder / "tags", listing),
         beside if beside.is_dir() else artifacts_of(identity, uri, beside, folder),
         uri,
         partial(_points, folder / "metrics"),
@@ -75,17 +79,16 @@ def _integer(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _texts(folder: Path) -> dict[str, str]:
+def _texts(folder: Path, listing: SourceListing) -> dict[str, str]:
     """Return the content of each file by its name, which may have slashes."""
     return {
         path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8", errors="backslashreplace").removesuffix("\n")
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        for path in sorted(listing.below(folder))
     }
 
 
 def _points(folder: Path, reading: SourceReading) -> Iterator[MetricPoint]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = [path for path in sorted(folder.rglob("*")) if reading.takes_file(path, folder)]
     if len(paths) > _MOST_OPEN:
         yield from sorted(point for path in paths for point in _points_of(path, folder, reading))
         return
@@ -109,9 +112,10 @@ def _points_of(path: Path, folder: Path, reading: SourceReading) -> Any:
                 if line.endswith(b"\n"):
                     reading.leave("lines of metrics that are none")
                 else:
-                    reading.note("the last line of a metric is not complete: it is still being written, or was cut off")
+                    reading.takes_open_line(is_torn=True)
                 continue
-            if line.endswith(b"\n") or not reading.options.follows:
+            # Of `ms value` older versions wrote no step: a line without an end may lack one.
+            if line.endswith(b"\n") or reading.takes_open_line(is_torn=len(words) < 3):
                 yield point
 
 

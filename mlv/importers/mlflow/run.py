@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers.csv_files import value_of
 from mlv.importers.endings import end_of
+from mlv.importers.growing import behind_recorded
 from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.values import moment, moment_ms, rows_of_moment
 
@@ -98,12 +99,9 @@ class MlflowRun:
     def _items(self, params: Mapping[str, Any], created: datetime, reading: SourceReading) -> Iterator[Item]:
         is_over, latest, count = self.status in STATUSES, created, 0
         yield RunBegins(_RUN, created)
-        for (time_ms, step), points in groupby(self._settled(is_over, reading), key=lambda point: point[:2]):
-            time = moment_ms(time_ms) or latest
-            latest = max(latest, time)
-            for row in rows_of_moment((point.name, point.value) for point in points):
-                count += 1
-                yield SourceEvent(_RUN, time, "metrics", row, "", step)
+        for row in behind_recorded(self._rows(is_over, created, reading), _RUN, reading, is_timed=True):
+            latest, count = max(latest, row.time), count + 1
+            yield row
         latest = max(latest, moment_ms(self.ended_ms or 0) or latest)
         length = f"{count} lines, {len(self.params)} params and {len(self.tags)} tags"
         yield from end_of(
@@ -114,6 +112,13 @@ class MlflowRun:
             reading,
             length=length,
         )
+
+    def _rows(self, is_over: bool, created: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
+        time = created
+        for (time_ms, step), points in groupby(self._settled(is_over, reading), key=lambda point: point[:2]):
+            time = moment_ms(time_ms) or time
+            for row in rows_of_moment((point.name, point.value) for point in points):
+                yield SourceEvent(_RUN, time, "metrics", row, "", step)
 
     def _settled(self, is_over: bool, reading: SourceReading) -> Iterator[MetricPoint]:
         waiting: list[MetricPoint] = []
@@ -156,7 +161,7 @@ class MlflowRun:
             reading.leave("folders of artifacts that do not end in the ID of their run and `artifacts`, as those of MLflow do")
         for prefix, folder in [("artifacts", self.artifacts), *((f"models/{name}", folder) for name, folder in self.models)]:
             for path in sorted(folder.rglob("*")) if folder is not None else ():
-                if path.is_file():
+                if reading.takes_file(path, folder):  # type: ignore[arg-type]
                     name = f"{prefix}/{path.relative_to(folder).as_posix()}"  # type: ignore[arg-type]
                     # Files of a run that goes on may be written again, in place.
                     file = SourceFile(path, path.suffix, is_linked=self.status in STATUSES)

@@ -38,8 +38,8 @@ class MediaFiles:
         if not isinstance(path, str) or not path or path.startswith("/") or ".." in path.split("/"):
             self._reading.leave("files of media whose path leads elsewhere, or that have none")
             return None
-        if not (self.folder / path).is_file():
-            self._reading.leave("files of media that are gone")
+        if not self._reading.takes_file(self.folder / path, self.folder):
+            self._reading.leave("files of media that are gone, or lie elsewhere")
             return None
         self.used.add(path)
         return SourceFile(self.folder / path, _suffix(path), label, is_linked=True)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from mlv.errors import InvalidArgument
+from mlv.executors import On, executor_of
 from mlv.optional import package
 from mlv.query import logged_tables, unique_names
 from mlv.query.digest import Digest
 from mlv.query.events import Events, refuse_unknown_stream
 from mlv.query.many import axes, families, grids
 from mlv.query.many import values as values_
-from mlv.query.many.families import Family, ParentOf
+from mlv.query.many.families import Family, ParentOf, texts
 from mlv.query.many.grids import Grid
 from mlv.query.many.statistics import Samples, aggregated, samples_of
+from mlv.query.many.tasks import MOST, MOST_BYTES, Batch, batches, light, named, run_on_experiments, size_bytes
 from mlv.query.metrics import data_frames
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
 from mlv.store.streams import Skipped
 
-_PORTION = 512
-"""Experiments that are in memory at a time, or all those of one larger family."""
 Show = Callable[[Sequence[Digest]], Iterable[Digest]]
 """Iterates over experiments while they are read, and may show progress."""
 
@@ -37,27 +40,30 @@ def aggregate(
     ci: float | None,
     show: Show = iter,
     grid: Grid = grids.EXACT,
+    on: On = None,
 ) -> Any:
     """Implement `Experiments.aggregate`."""
     grids.checked_grid(grid)
     np, pandas = package("numpy"), package("pandas")
     all_families = families.families(digests, over, parent_of)
+    # Each task reads them again.
+    metrics = metrics if texts(metrics) is None else texts(metrics)
+    named_stats = texts(stats)
     reading = values_.Reading(metrics, x)
-    members = [number for family in all_families for number in family.members]
-    watched = zip(members, show([digests[number] for number in members]), strict=True)
+    pooling = partial(_pooled, metrics, x, stats if named_stats is None else named_stats, ci, grid)
     tables, skipped = [], list[str]()
-    for first, portion in _portions(all_families):
-        count = sum(len(family.members) for family in portion)
-        values = values_.joined(reading.values(islice(watched, count)))
-        skipped += values.skipped
-        width = max(1, len(reading.metrics))
-        samples, sizes = samples_of(values, portion, width)
-        numbers = aggregated(grids.on_grid(samples, grid), sizes, stats, ci)
-        group = numbers.pop("group")
-        tables.append({"family": first + group // width, "metric": group % width, **numbers})
+    with executor_of(on) as executor:
+        for pooled in run_on_experiments(executor, pooling, _portions(all_families, digests, show)):
+            numbers, table = np.array(reading.logged.include(pooled.logged), np.int64), pooled.table
+            table["metric"] = numbers[table["metric"]] if len(numbers) else table["metric"]
+            if (np.diff(numbers) < 0).any():  # an earlier family logged them in another order
+                order = np.lexsort((table["metric"], table["family"]))
+                table = {name: column[order] for name, column in table.items()}
+            tables.append(table)
+            skipped += pooled.skipped
     reading.check()
     whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]} if tables else {}
-    metric_names = np.array([*reading.metrics, ""], object)
+    metric_names = np.array([*reading.logged.metrics, ""], object)
     positions = whole.pop("x", np.array([]))
     table = pandas.DataFrame({
         **described(all_families, whole.pop("family", [])),
@@ -68,20 +74,68 @@ def aggregate(
     return _with_skipped(table, skipped)
 
 
+@dataclass(frozen=True)
+class _Portion:
+    """A task: whole families, which are in memory together."""
+
+    first: int
+    """Number of the first family."""
+    sizes: tuple[int, ...]
+    """The number of members of each."""
+    digests: tuple[Digest, ...]
+    """Their members, one family after the other."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the members."""
+        return [digest.path for digest in self.digests]
+
+    def __str__(self) -> str:
+        return named(self.folders)
+
+
+@dataclass
+class _Pooled:
+    """The statistics of a portion: no value of a single experiment leaves its worker."""
+
+    table: dict[str, Any]
+    """Arrays, with the numbers of families and, as in `logged`, of metrics."""
+    logged: values_.Logged
+    skipped: list[str]
+
+
+def _portions(all_families: Sequence[Family], digests: Sequence[Digest], show: Show) -> Iterator[_Portion]:
+    """Yield families in tasks, each of some experiments, or of one larger family."""
+    watched = iter(show([digests[number] for family in all_families for number in family.members]))
+    first, sizes, members, size = 0, list[int](), list[Digest](), 0
+    for number, family in enumerate(all_families):
+        own = list(islice(watched, len(family.members)))
+        sizes.append(len(own))
+        members += map(light, own)
+        size += sum(size_bytes(digest.path) for digest in own)
+        if len(members) >= MOST or size >= MOST_BYTES or number == len(all_families) - 1:
+            yield _Portion(first, tuple(sizes), tuple(members))
+            first, sizes, members, size = number + 1, [], [], 0
+
+
+def _pooled(metrics: Any, x: str | None, stats: Any, ci: float | None, grid: Grid, portion: _Portion) -> _Pooled:
+    """Read the members of some families, and return the statistics of each."""
+    np = package("numpy")
+    reading = values_.Reading(metrics, x)
+    values = values_.joined(reading.values(enumerate(portion.digests)))
+    width = max(1, len(reading.logged.metrics))
+    ends = np.cumsum(portion.sizes)
+    own = [Family(None, {}, list(range(end - size, end))) for end, size in zip(ends, portion.sizes, strict=True)]
+    samples, sizes = samples_of(values, own, width)
+    table = aggregated(grids.on_grid(samples, grid), sizes, stats, ci)
+    group = table.pop("group")
+    return _Pooled({"family": portion.first + group // width, "metric": group % width, **table}, reading.logged, values.skipped)
+
+
 def _with_skipped(table: Any, skipped: list[str]) -> Any:
     if skipped:
         table.attrs["skipped"] = skipped
     return table
-
-
-def _portions(all_families: Sequence[Family]) -> Iterator[tuple[int, list[Family]]]:
-    """Yield families that are in memory together, with the number of the first."""
-    begin, count = 0, 0
-    for number, family in enumerate(all_families):
-        count += len(family.members)
-        if count >= _PORTION or number == len(all_families) - 1:
-            yield begin, list(all_families[begin : number + 1])
-            begin, count = number + 1, 0
 
 
 def described(all_families: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
@@ -121,20 +175,27 @@ def tables(digests: Iterable[Digest], name: str | None) -> Any:
     return _with_skipped(table, skipped)
 
 
-def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] | None, stream: str | None, wide: bool) -> Any:
+def history(
+    digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] | None, stream: str | None, wide: bool, on: On = None
+) -> Any:
     """Implement `Experiments.history`."""
     pandas = package("pandas")
     requested = keys if keys is None or isinstance(keys, str) else list(keys)
-    histories: list[tuple[Digest, dict[unique_names.Column, Any]]] = []
+    ordered, all_columns = list[Digest](), list[_Columns | None]()
     logged_names, skipped = dict[str, None](), list[str]()
-    for digest in digests:
-        holes: list[Skipped] = []
-        with leaving_out(digest.path):
-            columns = data_frames.columns_of(
-                digest.path, pattern, requested, stream, wide, None, SURVIVING, logged_names, holes
-            )
-            histories.append((digest, columns))
-        skipped += [f"{digest.path}/{hole}" for hole in holes]
+    reading = partial(_histories, pattern, requested, stream, wide)
+
+    def folders() -> Iterator[Path]:
+        for digest in digests:
+            ordered.append(digest)
+            yield digest.path
+
+    with executor_of(on) as executor:
+        for columns, names, holes in run_on_experiments(executor, reading, batches(folders(), Path)):
+            all_columns += columns
+            logged_names.update(names)
+            skipped += holes
+    histories = [(digest, own) for digest, own in zip(ordered, all_columns, strict=True) if own is not None]
     if histories:
         refuse_unknown_stream([digest.path for digest, _ in histories], stream)
         data_frames.refuse_unknown(pattern, requested, logged_names)
@@ -147,6 +208,25 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     tables = [frame for frame in tables if len(frame)] or tables[:1]
     table = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=["exp", "exp_name"])
     return _with_skipped(table, skipped)
+
+
+_Columns = dict[unique_names.Column, Any]
+
+
+def _histories(
+    pattern: str | None, keys: Any, stream: str | None, wide: bool, batch: Batch[Path]
+) -> tuple[list[_Columns | None], dict[str, None], list[str]]:
+    """Return the columns of each experiment, the names that were logged, and the damaged lines."""
+    result: list[_Columns | None] = []
+    logged_names, skipped = dict[str, None](), list[str]()
+    for folder in batch.items:
+        holes: list[Skipped] = []
+        columns = None
+        with leaving_out(folder):
+            columns = data_frames.columns_of(folder, pattern, keys, stream, wide, None, SURVIVING, logged_names, holes)
+        result.append(columns)
+        skipped += [f"{folder}/{hole}" for hole in holes]
+    return result, logged_names, skipped
 
 
 def _owned(pandas: Any, digest: Digest, frame: Any) -> Any:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from mlv.errors import InvalidArgument
+from mlv.executors import On, executor_of
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.many import values
+from mlv.query.many.tasks import Batch, batches, light, run_on_experiments
 from mlv.query.metrics import long_table
 from mlv.query.metrics.selection import plain_step
+
+
+def at_best_of_many(digests: Iterable[Digest], metric: str, mode: str | None, on: On) -> list[dict[str, Any]]:
+    """Return what `at_best` does of each experiment; `on` says where their logs are read."""
+    tasks = batches(map(light, digests), lambda digest: digest.path)
+    with executor_of(on) as executor:
+        return list(chain.from_iterable(run_on_experiments(executor, partial(_at_best, metric, mode), tasks)))
+
+
+def _at_best(metric: str, mode: str | None, batch: Batch[Digest]) -> list[dict[str, Any]]:
+    return [at_best(digest, metric, mode) for digest in batch.items]
 
 
 def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, Any]:

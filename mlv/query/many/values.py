@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -83,6 +83,26 @@ _BATCH = 16
 """Experiments that are parsed at once."""
 
 
+@dataclass
+class Logged:
+    """What experiments logged, of which values were read."""
+
+    names: set[str] = field(default_factory=set)
+    """Names of all metrics."""
+    metrics: dict[str, int] = field(default_factory=dict)
+    """Numbers of the metrics that were read, by name, in the order of the experiments."""
+    has_numbers: bool = False
+    has_positions: bool = False
+    """Whether any number has an x."""
+
+    def include(self, later: Logged) -> list[int]:
+        """Add what later experiments logged; return the number of each of their metrics here."""
+        self.names |= later.names
+        self.has_numbers |= later.has_numbers
+        self.has_positions |= later.has_positions
+        return [self.metrics.setdefault(name, len(self.metrics)) for name in later.metrics]
+
+
 class Reading:
     """Reads values of metrics, of one experiment after the other, and checks at the end that all requested ones exist."""
 
@@ -98,10 +118,7 @@ class Reading:
             )
         self._is_requested = _matcher(self._requested)
         self._x = x
-        self._logged_names: set[str] = set()
-        self._has_numbers = self._has_positions = False
-        self.metrics: dict[str, int] = {}
-        """Numbers of the metrics that were read, by name."""
+        self.logged = Logged()
 
     def values(self, members: Iterable[tuple[int, Digest]]) -> Iterator[Values]:
         """Yield values of experiments, which come with their numbers; the values of one experiment come together."""
@@ -109,23 +126,25 @@ class Reading:
         batches = iter(lambda: list(islice(members, _BATCH)), [])
         for logs in in_threads(self._read_batch, batches, PARSERS):
             for log in logs:
-                self._logged_names.update(log.names)
-                self._has_numbers |= log.has_numbers
-                self._has_positions |= len(log.x) > 0
                 # Every name gets a number once, in the order of the experiments: groups are numbers from here on.
-                codes = [
-                    self.metrics.setdefault(name, len(self.metrics)) if self._is_requested(name) else -1 for name in log.names
-                ]
+                requested = {name: 0 for name in log.names if self._is_requested(name)}
+                self.logged.include(Logged(set(log.names), requested, log.has_numbers, len(log.x) > 0))
+                codes = [self.metrics.get(name, -1) for name in log.names]
                 metric = np.array(codes, np.int64)[log.metric] if codes else log.metric
                 yield Values([], log.member, metric, log.x, log.value, log.skipped)
 
+    @property
+    def metrics(self) -> dict[str, int]:
+        """Numbers of the metrics that were read, by name."""
+        return self.logged.metrics
+
     def check(self) -> None:
         """Raise where no requested metric was logged, or none has a number, or none has the x."""
-        _check_all_found(self._requested, self._logged_names)
-        if self.metrics and not self._has_numbers:
+        _check_all_found(self._requested, self.logged.names)
+        if self.metrics and not self.logged.has_numbers:
             names = ", ".join(map(repr, sorted(self.metrics)[:5]))
             raise InvalidArgument(f"no value of {names} is a number", metrics=self._requested)
-        if self.metrics and self._x is not None and not self._has_positions:
+        if self.metrics and self._x is not None and not self.logged.has_positions:
             raise InvalidArgument(f"x={self._x!r}: none of these metrics has such a {self._kind_of_x()}", x=self._x)
 
     def _kind_of_x(self) -> str:
@@ -133,8 +152,8 @@ class Reading:
         if x == STEP or x in axes.TIMES:
             return "step" if x == STEP else "time"
         if x.startswith(axes.METRICS):
-            return f"metric beside it{_nearby(x.removeprefix(axes.METRICS), sorted(self._logged_names))}"
-        return f"coordinate; for the metric of that name give x='metrics.{x}'" if x in self._logged_names else "coordinate"
+            return f"metric beside it{_nearby(x.removeprefix(axes.METRICS), sorted(self.logged.names))}"
+        return f"coordinate; for the metric of that name give x='metrics.{x}'" if x in self.logged.names else "coordinate"
 
     def _read_batch(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
         """Read a batch of experiments: plain logs together, all others one by one."""

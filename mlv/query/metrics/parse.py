@@ -22,6 +22,7 @@ from mlv.query.metrics.schema import row, table_of
 from mlv.store import layout
 from mlv.store.reading import passed_over, while_there
 from mlv.store.streams import Overlong, Skipped, read_blocks
+from mlv.tasks import warnings_of_task
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,9 +80,22 @@ def parse(
         yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, block_bytes), PARSERS)
 
 
-def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped], many: int = MANY) -> list[Any]:
-    """Return the tables of some lines; lines that are no events are added to `skipped`."""
+def parse_block(
+    block: bytes,
+    start: int,
+    stream: str,
+    skipped: list[Skipped],
+    many: int = MANY,
+    unlike: list[tuple[int, bytes]] | None = None,
+) -> list[Any]:
+    """Return the tables of some lines; lines that are no events are added to `skipped`.
+
+    Lines that are not like others of type `metrics` are added to `unlike`, each with its position in the block: all lines of
+    other types are among them.
+    """
     tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], lines_of(block))
+    if unlike is not None:
+        unlike += remaining
     remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not wire.looks_whole(line)]
     if len(remaining) >= many:
         plain = [line for _, line in remaining if _is_plain(line)]
@@ -96,8 +110,9 @@ def in_threads(work: Callable[[T], R], arguments: Iterable[T], threads: int = _T
     """Yield the results of a function in the order of its arguments, of which only a few are in memory at a time."""
     arguments = iter(arguments)
     first = list(islice(arguments, 2))
-    if len(first) < 2:  # a short log is read before a thread has begun
-        yield from map(work, first)
+    # A short log is read before a thread has begun; and a task of an executor has a core, not a machine.
+    if len(first) < 2 or warnings_of_task() is not None:
+        yield from map(work, chain(first, arguments))
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # `import mlv` does without
 

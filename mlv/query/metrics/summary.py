@@ -215,10 +215,15 @@ def fast_summary(
     """
     folds = _folds_alike(folder) if cut is None else None
     if folds is None:
-        points = read_points(folder, None, cut, skipped, branches)
-        if points.texts is not None or points.step_texts is not None:
-            return None
-        folds = {name: [_fold_of_columns(points, *own)] for name, own in series_of(points).items()}
+        return summary_of_points(read_points(folder, None, cut, skipped, branches), state)
+    return _with_summarized({name: _summary(fold, _described(state, name), {}) for name, fold in folds.items()}, state)
+
+
+def summary_of_points(points: MetricColumns, state: State) -> dict[str, Summary] | None:
+    """Summarize lines as `summary` does; return None where a value or a step is no plain number."""
+    if points.texts is not None or points.step_texts is not None:
+        return None
+    folds = {name: [_fold_of_columns(points, *own)] for name, own in series_of(points).items()}
     return _with_summarized({name: _summary(fold, _described(state, name), {}) for name, fold in folds.items()}, state)
 
 

@@ -105,7 +105,7 @@ def runs(digests: Sequence[Digest]) -> Any:
 def columns_of_runs(digests: Sequence[Digest]) -> dict[str, Any]:
     """Return the columns of `runs`: lists of values, and arrays."""
     now = datetime.now(timezone.utc)
-    pairs = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
+    pairs = [(digest, run) for digest in digests for run in with_children(digest.runs(now))]
     return {
         **_owner_columns([digest for digest, _ in pairs]),
         "run": [run.id for _, run in pairs],
@@ -122,10 +122,11 @@ def columns_of_runs(digests: Sequence[Digest]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
+def with_children(views: Iterable[RunView]) -> Iterator[RunView]:
+    """Yield runs, each before those of its children."""
     for view in views:
         yield view
-        yield from _with_children(view.children)
+        yield from with_children(view.children)
 
 
 def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
@@ -137,16 +138,21 @@ def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
     for digest in digests:
         rewinds = digest.state.rewinds
         for stream, fields, when in _lines(digest, skipped):
-            step = fields.get("step")
-            row = (
-                digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
-                float(step) if isinstance(step, (int, float)) else None,
-                *(orjson.dumps(fields[key]).decode() if key in fields else None for key in ("at", "data", "nonfinite")),
-                is_superseded(rewinds, fields["run"], fields["seq"], step),
-            )  # fmt: skip
+            is_gone = is_superseded(rewinds, fields["run"], fields["seq"], fields.get("step"))
+            row = (digest.id, digest.name, *event_values(stream, fields, when), is_gone)
             for values, value in zip(cells.values(), row, strict=True):
                 values.append(value)
     return of_columns(_typed(cells))
+
+
+def event_values(stream: str, fields: Mapping[str, Any], when: datetime) -> tuple[Any, ...]:
+    """Return the values of an event's row, from `stream` to `nonfinite`."""
+    step = fields.get("step")
+    return (
+        stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
+        float(step) if isinstance(step, (int, float)) else None,
+        *(orjson.dumps(fields[key]).decode() if key in fields else None for key in ("at", "data", "nonfinite")),
+    )  # fmt: skip
 
 
 _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite", "superseded")
@@ -191,16 +197,22 @@ def files(digests: Iterable[Digest], skipped: list[str]) -> Any:
     cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
         for stream, fields, when in _lines(digest, skipped, containing=wire.TO_FILE):
-            for data_path, reference in _references(fields.get("data"), ""):
-                step, size = fields.get("step"), reference.get("size")
-                row = (
-                    digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name", ""),
-                    float(step) if isinstance(step, (int, float)) else None, data_path, str(reference.get("path")),
-                    size if isinstance(size, int) else None, reference.get("sha256"), reference.get("media_type"),
-                )  # fmt: skip
-                for values, value in zip(cells.values(), row, strict=True):
+            for file in file_values(stream, fields, when):
+                for values, value in zip(cells.values(), (digest.id, digest.name, *file), strict=True):
                     values.append(value)
     return of_columns(_typed(cells))
+
+
+def file_values(stream: str, fields: Mapping[str, Any], when: datetime) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of the row of each reference to a file in an event, from `stream` to `media_type`."""
+    step = fields.get("step")
+    for data_path, reference in _references(fields.get("data"), ""):
+        size = reference.get("size")
+        yield (
+            stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name", ""),
+            float(step) if isinstance(step, (int, float)) else None, data_path, str(reference.get("path")),
+            size if isinstance(size, int) else None, reference.get("sha256"), reference.get("media_type"),
+        )  # fmt: skip
 
 
 _FILE = (
@@ -256,10 +268,10 @@ def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
         "time": pa.timestamp("us", tz="UTC"),
         "superseded": pa.bool_(),
     }
-    return {name: _fitted(values, types.get(name, pa.string())) for name, values in cells.items()}
+    return {name: fitted(values, types.get(name, pa.string())) for name, values in cells.items()}
 
 
-def _fitted(values: list[Any], type: Any) -> Any:
+def fitted(values: list[Any], type: Any) -> Any:
     """Return a column of a type; values of other types, in a log that was tampered with, become null."""
     pa = package("pyarrow", "sql")
 

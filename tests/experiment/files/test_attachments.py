@@ -728,10 +728,85 @@ class TestRefused:
         """A name below one that is a file is refused, and the file stays."""
         exp.attach(source, "a")
 
-        with pytest.raises(FileUnusable, match="'a/b' is not published"):
+        with pytest.raises(FileUnusable, match=r"'a/b' is not published in .*: 'a' is a file of its own"):
             exp.attach(source, "a/b")
 
         assert files(exp) == ["a"]
+
+    @pytest.mark.parametrize("kind", ["file", "folder", "written", "path"])
+    def test_separate_attachments_in_the_way(self, exp, source, tmp_path, kind):
+        """A name below which other attachments lie is refused with both names, also in a later run, and nothing is lost."""
+        exp.attach(source, "sub/a")
+        exp.attach(source, "sub/inner/b")
+        exp.close()
+        exp = Exp.open(exp.path)
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "x").write_text("x")
+
+        def write() -> None:
+            if kind == "written":
+                with exp.file("sub", "w"):
+                    pass
+            elif kind == "path":
+                with exp.filepath("sub") as path:
+                    path.write_text("x")
+            else:
+                exp.attach(source if kind == "file" else tmp_path / "d", "sub", how="move")
+
+        with pytest.raises(FileUnusable, match=r"'sub' is not published in .*: 'sub/a' is a file of its own"):
+            write()
+
+        assert [name for name in files(exp) if "sub" in name] == ["sub/a", "sub/inner/b"]
+        assert (source.exists(), len(file_lines(exp))) == (True, 2)
+        assert_vouched_for(exp)
+
+    def test_a_library_that_adds_a_suffix_beside_a_folder(self, exp, source):
+        """A name that is a folder of attachments is free again where a library adds a suffix to it."""
+        exp.attach(source, "sub/a")
+
+        with exp.filepath("sub") as path:
+            path.with_suffix(".npz").write_text("x")
+
+        assert files(exp) == ["sub.npz", "sub/a"]
+
+    @pytest.mark.parametrize("name", ["fold/a", "fold/x", "fold/in/ner"])
+    def test_a_file_within_a_folder_that_is_one_attachment(self, exp, source, tmp_path, name):
+        """A folder that was attached whole keeps its content: nothing is put into it, nor replaced in it."""
+        (tmp_path / "d" / "in").mkdir(parents=True)
+        (tmp_path / "d" / "x").write_text("x")
+        (tmp_path / "d" / "in" / "y").write_text("y")
+        exp.attach(tmp_path / "d", "fold")
+
+        with pytest.raises(FileUnusable, match=f"'{name}' is not published in .*: 'fold' was attached as one folder"):
+            exp.attach(source, name)
+
+        assert files(exp) == ["fold/in/y", "fold/x"]
+        assert_vouched_for(exp)
+
+    def test_a_folder_of_files_that_nobody_attached(self, exp, source):
+        """What somebody put below `files` by hand is not taken away either."""
+        exp.attach(source, "a")
+        (exp.path / "files" / "own").mkdir()
+        (exp.path / "files" / "own" / "b").write_text("b")
+
+        with pytest.raises(FileUnusable, match="'own/b' is a file of its own"):
+            exp.attach(source, "own")
+
+        assert files(exp) == ["a", "own/b"]
+
+    def test_a_folder_after_a_file(self, exp, source, tmp_path):
+        """An attachment itself is replaced by the next of its name, whichever of the two is a folder."""
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "x").write_text("x")
+
+        exp.attach(source, "one")
+        exp.attach(tmp_path / "d", "one")
+        exp.attach(tmp_path / "d", "one")
+        assert files(exp) == ["one/x"]
+        exp.attach(source, "one")
+
+        assert files(exp) == ["one"]
+        assert_vouched_for(exp)
 
     @pytest.mark.parametrize("call", ["fsync", "replace"])
     def test_a_disk_that_refuses(self, exp, source, monkeypatch, call):

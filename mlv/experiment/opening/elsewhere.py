@@ -1,0 +1,98 @@
+"""Experiments in a bucket: their mirrors to read, and a copy on this machine to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from mlv import settings
+from mlv.audit.merge import merge
+from mlv.bucket.mirror import Mirror, mirrored, tell
+from mlv.errors import CheckpointMissing, InvalidArgument, MlvWarning, NotAnExperiment, RanksNotMet
+from mlv.notices import warn
+from mlv.query.events import Events
+from mlv.retention import PORTFOLIO_TYPES, PortfolioState, Saved, fold
+from mlv.store import layout
+from mlv.store.paths import bucket_url, checked_path
+
+_POLL_S = 0.1
+
+
+def read_folder(url: str) -> Path:
+    """Return the folder of an experiment's mirror, brought up to date.
+
+    Raises:
+        NotAnExperiment: There is none at the URL.
+        InvalidArgument, MissingExtra, BucketError, ExperimentBusy, FileUnusable: As `mirrored`.
+    """
+    return _mirror_of_one(url).folder
+
+
+def _mirror_of_one(url: str) -> Mirror:
+    mirror = mirrored(url)
+    if not layout.is_experiment(mirror.folder):
+        raise NotAnExperiment(f"{url} is no experiment, but holds some: give the URL of one, or find({url!r})", path=url)
+    return mirror
+
+
+def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
+    """Bring an experiment with the checkpoint to go on from into a folder of this machine, and return its own folder there.
+
+    Args:
+        url: The experiment in a bucket.
+        into: The folder around experiments. One that has a copy gets the lines and files that it lacks.
+        step: The step to go on from; None takes the latest checkpoint.
+        rank: Of this process in its launch: the main one brings the experiment, and the others wait for it.
+
+    Raises:
+        InvalidArgument: It is no URL of a bucket.
+        CheckpointMissing: The checkpoint was not shipped.
+        RanksNotMet: The main rank did not bring it in time.
+        MlvError, OSError: As `read_folder` and `merge`.
+    """
+    if bucket_url(url) is None:
+        raise InvalidArgument(f"into={str(into)!r} is for an experiment in a bucket, and {url!r} is no URL of one", into=into)
+    around = checked_path(into, "into")
+    if rank:
+        return _awaited(around / url.rstrip("/").rpartition("/")[2])
+    mirror = _mirror_of_one(url)
+    for path, saved in _wanted(mirror.folder, step):
+        notices = mirror.bring_files(mirror.folder, [path])
+        if notices and (step is None or saved.step == step):
+            raise CheckpointMissing(f"{notices[0]}. Give rewind_to the step of an earlier checkpoint", path=path)
+        tell(notices)
+    around.mkdir(parents=True, exist_ok=True)
+    (done,) = merge(mirror.folder, around, chosen=[mirror.folder])
+    for difference in done.differences:
+        warn(difference, MlvWarning)
+    return done.target
+
+
+def _wanted(folder: Path, step: Any) -> Iterator[tuple[str, Saved]]:
+    """Yield path and record of the checkpoint of each portfolio that work goes on from."""
+    for name, state in fold(Events(folder, PORTFOLIO_TYPES)).items():
+        saved = state.latest if step is None else _latest_until(state, step)
+        if saved is not None:
+            yield f"{name}/{state.sections_of(saved)[0]}/{saved.name}", saved
+
+
+def _latest_until(state: PortfolioState, step: Any) -> Saved | None:
+    """Return the latest checkpoint that is kept and not after a step."""
+    limit = step if isinstance(step, (int, float)) else inf
+    kept = (saved for saved in state if isinstance(saved.step, (int, float)) and saved.step <= limit)
+    return max((saved for saved in kept if saved.name not in state.superseded), key=lambda saved: saved.save, default=None)
+
+
+def _awaited(folder: Path) -> Path:
+    """Wait for the experiment that the main rank brings."""
+    limit_s = settings.RANKS_TIMEOUT.get()
+    deadline = monotonic() + limit_s
+    while not layout.is_experiment(folder):
+        if monotonic() > deadline:
+            text = f"the main rank brought no experiment to {folder} within {limit_s:g} s: give a folder that all ranks see"
+            raise RanksNotMet(text, path=str(folder))
+        sleep(_POLL_S)
+    return folder

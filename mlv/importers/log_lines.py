@@ -1,0 +1,78 @@
+"""Files of Python's `logging`: a head with time and level, a message, and lines that go on with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from mlv.importers.reading import SourceReading
+
+_LOOKED_AT = 1 << 16
+_LONGEST = 1 << 20
+"""Characters of a message: a file without heads must not become one of gigabytes."""
+_LEVELS = {"DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+
+
+class Message(NamedTuple):
+    """A message of a file."""
+
+    time: datetime
+    level: str
+    """As mlv names it."""
+    name: str
+    """Of its logger; empty where the file has none."""
+    text: str
+
+
+class LogForm(NamedTuple):
+    """The form of the lines of a logger."""
+
+    head: re.Pattern[str]
+    """Groups `time`, `level` and `text`, and perhaps `name`."""
+    time: str
+    """As in `strptime`; a file says no zone, and is read as UTC."""
+
+    def first(self, path: Path) -> Message | None:
+        """Return the first message near the beginning of a file, None where there is none: it is of another form."""
+        try:
+            with open(path, "rb") as file:
+                beginning = file.read(_LOOKED_AT).decode("utf-8", "replace")
+        except OSError:
+            return None
+        return next(filter(None, map(self._message, beginning.splitlines())), None)
+
+    def messages(self, path: Path, reading: SourceReading) -> Iterator[Message]:
+        """Yield the messages of a file; lines before the first head are left behind, and a last line without an end waits."""
+        message: Message | None = None
+        with open(path, "rb") as file:
+            for line in file:
+                reading.advance(len(line))
+                if not line.endswith(b"\n"):
+                    reading.takes_open_line(is_torn=True)
+                    break
+                text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+                following = self._message(text)
+                if following is not None:
+                    if message is not None:
+                        yield message
+                    message = following
+                elif message is not None and len(message.text) < _LONGEST:
+                    message = message._replace(text=f"{message.text}\n{text}")
+                else:
+                    reading.leave("lines of a log that belong to no message")
+        if message is not None:
+            yield message
+
+    def _message(self, line: str) -> Message | None:
+        match = self.head.match(line)
+        if match is None:
+            return None
+        with suppress(ValueError):
+            time = datetime.strptime(match["time"], self.time).replace(tzinfo=timezone.utc)
+            name = match.groupdict().get("name") or ""
+            return Message(time, _LEVELS.get(match["level"], "info"), name, match["text"])
+        return None

@@ -1,0 +1,40 @@
+"""The interpreter, started anew with the modules of this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+OUR_MLV = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+sys.path.extend(PATH)
+spec = spec_from_file_location("mlv", PATH[-1] + "/mlv/__init__.py", submodule_search_locations=[PATH[-1] + "/mlv"])
+sys.modules["mlv"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["mlv"])
+"""
+"""Imports the mlv of the process that starts this one, with the modules that it found: `PATH` is its `module_path()`.
+
+By its file: the folder that it lies in may hold other modules, and comes last; another mlv may be installed as well.
+"""
+
+
+def module_path() -> list[str]:
+    """Return the folders that this process imports from, without the current one and the script's; mlv's own last."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    unwanted = {os.getcwd() if _has_cwd() else "", "", os.path.dirname(os.path.abspath(main)) if main else ""}
+    return [*(path for path in sys.path if os.path.abspath(path or ".") not in unwanted and path), package]
+
+
+def _has_cwd() -> bool:
+    try:
+        os.getcwd()
+        return True
+    except OSError:
+        return False
+
+
+def is_python(executable: str) -> bool:
+    """Return whether a program is an interpreter, and not another one that has Python within."""
+    return "python" in os.path.basename(executable).lower() or "pypy" in os.path.basename(executable).lower()

@@ -1,0 +1,264 @@
+"""Building a lake: the plan that is not done yet, then what is new, plan by plan, until nothing is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.bucket.store import Creation, ObjectStore, open_store
+from mlv.encoding import parse_time, utc_text
+from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
+from mlv.executors import On, executor_of, run_tasks
+from mlv.lake import plans, upkeep
+from mlv.lake.columns import APPENDED, KEYED, TABLES, schemas
+from mlv.lake.history import following
+from mlv.lake.planner import Folder, Planner, run_survey
+from mlv.lake.plans import Plan, Positions
+from mlv.lake.record import KEY as RECORD
+from mlv.lake.record import LOOKS, Record, make_record, note_look, read_record
+from mlv.lake.sources import Source, TreeSource
+from mlv.lake.tables import Tables, checked
+from mlv.lake.tasks import NewFile, Task, TaskResult, run_task, tables_from
+from mlv.optional import package
+
+_CHECKPOINT_PLANS = 64
+"""After so many plans their positions are written in one object, so that a builder elsewhere need not read all plans."""
+
+
+@dataclass
+class Built:
+    """What a build did."""
+
+    plans: int = 0
+    """Number of plans that it carried out."""
+    experiments: int = 0
+    """Number of experiments with new lines, or whose status was looked at again."""
+    replaced: int = 0
+    """Number of experiments whose rows were replaced, as their logs no longer begin with what was taken."""
+    rows: dict[str, int] = field(default_factory=dict)
+    """Number of new rows of each table."""
+    number: int = 0
+    """Of the latest plan."""
+
+    def to_data(self) -> dict[str, Any]:
+        """Return a mapping for JSON."""
+        return dict(vars(self))
+
+
+Report = Callable[[Built], object]
+
+
+def build(
+    src: str | os.PathLike[str],
+    url: str | os.PathLike[str],
+    on: On = None,
+    *,
+    everything: bool = False,
+    every_s: float | None = None,
+    report: Report = lambda built: None,
+) -> Built:
+    """Bring a lake up to what the logs of a tree say now; it is made where there is none.
+
+    Each line becomes rows once, whoever builds and whatever is killed: what to take is fixed in a plan, and a table takes each
+    plan once. Several may build one lake at the same time, on any machines.
+
+    Args:
+        src: A folder with experiments.
+        url: Of the lake: a folder, `file://`, `s3://`, `gs://` or `az://`.
+        on: Where tasks are run: a number of processes, `processes:4`, `dask://host:8786`, or any executor. None: in this one.
+        everything: Read all lines again that were taken, and replace the rows of experiments that no longer begin with them.
+            Else this is done of files that are others than they were.
+        every_s: Build again and again at this interval, in seconds, until the process is interrupted.
+        report: Called with what each build did.
+
+    Raises:
+        InvalidArgument: There is no such folder, or the URL cannot be used.
+        LakeDamaged, LakeTooNew: What is at the URL is not what this version of mlv can go on with.
+        LakeError, BucketError: The lake cannot be written.
+        MissingExtra: An optional package is not installed.
+    """
+    builder = Builder(source_of(src), checked(url))
+    while True:
+        started = time.monotonic()
+        built = builder.build(on, everything=everything)
+        report(built)
+        if every_s is None:
+            return built
+        everything = False
+        time.sleep(max(0.0, every_s - (time.monotonic() - started)))
+
+
+def source_of(src: str | os.PathLike[str]) -> Source:
+    """Return the source at a path.
+
+    Raises:
+        InvalidArgument: It is no folder.
+    """
+    root = Path(src)
+    if not root.is_dir():
+        raise InvalidArgument(f"src {str(src)!r} is no folder: give one that holds experiments", src=str(src))
+    return TreeSource(str(root.absolute()))
+
+
+def rebuild(src: str | os.PathLike[str], url: str | os.PathLike[str], on: On = None) -> Built:
+    """Remove a lake, and build it anew: its tables are missing meanwhile, and nobody else may build it.
+
+    Raises:
+        LakeDamaged: Another program's table is there: nothing is removed.
+        InvalidArgument, LakeError, BucketError, MissingExtra: As `build`.
+    """
+    source, url = source_of(src), checked(url)
+    remove(url)
+    return Builder(source, url).build(on)
+
+
+def remove(url: str) -> None:
+    """Remove what mlv made below a root; no other objects.
+
+    Raises:
+        LakeDamaged: Another program's table is there: nothing is removed.
+    """
+    store = open_store(url)
+    try:
+        record = read_record(store)
+    except LakeMissing:
+        return
+    tables = Tables(url, record.id)
+    for name in TABLES:
+        tables.opened(name)
+    # The record last: what is half removed is still known as a lake.
+    for folder in (*TABLES, plans.FOLDER, plans.DONE, plans.POSITIONS, LOOKS):
+        for stored in list(store.objects(folder)):
+            store.delete(stored.key)
+    store.delete(RECORD)
+
+
+def _refuse_tables(store: ObjectStore) -> None:
+    """Refuse a root that has tables and no record.
+
+    Raises:
+        LakeDamaged: There is a table.
+    """
+    for name in TABLES:
+        if next(store.objects(f"{name}/_delta_log"), None) is not None and store.head(RECORD) is None:
+            text = f"{store.url}/{name} is a Delta table that this lake has not made: give an empty folder for the lake"
+            raise LakeDamaged(text, url=store.url)
+
+
+class Builder:
+    """One process that builds a lake."""
+
+    def __init__(self, source: Source, url: str) -> None:
+        """Open the lake, or make it."""
+        package("pyarrow", "lake")
+        self._source, self._url = source, url
+        self._store: ObjectStore = open_store(url)
+        if self._store.head(RECORD) is None:
+            _refuse_tables(self._store)
+        self._record: Record = make_record(self._store)
+        self._tables = Tables(url, self._record.id)
+        self._positions = Positions()
+        self._since_checkpoint = 0
+
+    def build(self, on: On = None, *, everything: bool = False) -> Built:
+        """Carry out what is not done yet, and what is new."""
+        built, began = Built(), datetime.now(timezone.utc)
+        for name in TABLES:
+            self._tables.made(name)
+        with executor_of(on) as executor:
+            self._catch_up(executor, built)
+            planner = Planner(
+                self._source, self._positions, lambda tasks: run_tasks(executor, run_survey, tasks), is_thorough=everything
+            )
+            for folders in planner.news():
+                self._take(planner, folders, executor, built)
+        if built.plans:
+            upkeep.maintain(self._tables, datetime.now(timezone.utc))
+        built.number = self._positions.number
+        note_look(self._store, began)
+        return built
+
+    def _take(self, planner: Planner, folders: Sequence[Folder], executor: Any, built: Built) -> None:
+        """Take what is new in some folders, in one plan or in two."""
+        while (plan := planner.plan(folders)) is not None:
+            key = plans.key_of(plan.number)
+            if self._store.create(key, plan.text) is Creation.DIFFERENT:
+                # Another builder was faster: its plan counts, and ours is made anew of what it leaves.
+                self._catch_up(executor, built)
+            else:
+                self._do(plan, executor, built)
+                self._fold(plan)
+                if not plan.replaced:
+                    return
+
+    def _catch_up(self, executor: Any, built: Built) -> None:
+        """Fold all plans, and carry out the last one where it is not done."""
+        for plan, is_done in following(self._store, self._positions):
+            if not is_done:
+                self._do(plan, executor, built)
+            self._fold(plan)
+
+    def _fold(self, plan: Plan) -> None:
+        self._positions.add(plan)
+        self._since_checkpoint += 1
+        if self._since_checkpoint >= _CHECKPOINT_PLANS:
+            self._store.create(plans.key_of(plan.number, plans.POSITIONS), self._positions.to_bytes())
+            self._since_checkpoint = 0
+
+    def _do(self, plan: Plan, executor: Any, built: Built) -> None:
+        now = datetime.now(timezone.utc)
+        tasks = [
+            Task(self._source, self._url, plan.number, number, entries, now, by_driver=bool(plan.replaced))
+            for number, entries in enumerate(plan.tasks)
+        ]
+        results = list(run_tasks(executor, run_task, tasks))
+        rows = {name: self._commit(name, plan, results) for name in TABLES}
+        note = {
+            "plan": plan.number, "sha256": plan.sha256, "done": utc_text(datetime.now(timezone.utc)),
+            "rows": rows, "gone": [path for result in results for path in result.gone],
+        }  # fmt: skip
+        self._store.create(plans.key_of(plan.number, plans.DONE), orjson.dumps(note) + b"\n")
+        built.plans += 1
+        built.experiments += len({entry.exp for entry in plan.entries})
+        built.replaced += len(plan.replaced)
+        built.rows = {name: built.rows.get(name, 0) + rows[name] for name in TABLES}
+
+    def _commit(self, name: str, plan: Plan, results: Sequence[TaskResult]) -> int:
+        """Commit the rows of one table; return their number."""
+        files = [each for result in results for each in result.files.get(name, ())]
+        rows = self._rows(name, results)
+        exps = {entry.exp: entry.month for entry in plan.entries}
+        count = sum(each.rows for each in files) + int(rows.num_rows)
+        if plan.replaced:
+            self._tables.commit(
+                name, plan.number,
+                lambda table, properties: self._tables.replace_rows(name, table, properties, {**exps, **plan.replaced}, rows),
+            )  # fmt: skip
+        elif name in APPENDED and files:
+            when_ms = int(parse_time(plan.created).timestamp() * 1000)
+            self._tables.commit(name, plan.number, lambda table, properties: self._append(table, properties, files, when_ms))
+        elif name in KEYED and rows.num_rows:
+            if any(exp in self._positions.experiments for exp in exps):
+                self._tables.commit(
+                    name, plan.number, lambda table, properties: self._tables.replace_rows(name, table, properties, exps, rows)
+                )
+            else:
+                self._tables.commit(
+                    name, plan.number, lambda table, properties: self._tables.append_rows(table, properties, rows)
+                )
+        return count
+
+    def _append(self, table: Any, properties: Any, files: Sequence[NewFile], when_ms: int) -> None:
+        self._tables.append_files(table, properties, files, when_ms)
+
+    def _rows(self, name: str, results: Sequence[TaskResult]) -> Any:
+        pa = package("pyarrow")
+        contents = [content for result in results for content in result.tables.get(name, ())]
+        return pa.concat_tables([schemas()[name].empty_table(), *tables_from(contents)])

@@ -1,0 +1,186 @@
+"""A lake to read: its tables, in Arrow and in DuckDB."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mlv.bucket.store import ObjectStore, open_store
+from mlv.digests import sha256
+from mlv.errors import InvalidArgument, LakeMissing
+from mlv.lake import plans, views
+from mlv.lake.columns import TABLES, schemas
+from mlv.lake.record import latest_look, read_record
+from mlv.lake.tables import Tables, checked
+from mlv.optional import package
+from mlv.query.sql.engine import SETTINGS, literal
+from mlv.store import keys
+from mlv.store.blobs import replace_whole
+
+RAW = "tables"
+"""The schema, in DuckDB, of the tables as they are."""
+
+
+class Lake:
+    """The tables that `mlv.lake.build` made."""
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        """Open a lake.
+
+        Raises:
+            LakeMissing: There is none.
+            LakeTooNew, LakeDamaged: This version cannot read it.
+            InvalidArgument: The URL cannot be used.
+            MissingExtra: `deltalake` or `obstore` is not installed.
+        """
+        self.url = checked(url)
+        if self.url.startswith("file://") and not os.path.isdir(unquote(urlsplit(self.url).path)):
+            raise LakeMissing(f"there is no lake at {url}: `mlv lake build SRC {url}` makes one", url=self.url)
+        self._store: ObjectStore = open_store(self.url)
+        self._record = read_record(self._store)
+        self._tables = Tables(self.url, self._record.id)
+
+    def __repr__(self) -> str:
+        return f"<Lake {self.url}>"
+
+    def uri(self, table: str) -> str:
+        """Return the address of a table, which any reader of Delta Lake takes: `polars.scan_delta(lake.uri("metrics"))`.
+
+        Raises:
+            InvalidArgument: There is no such table.
+        """
+        return self._tables.uri(_checked(table))
+
+    def delta(self, table: str) -> Any:
+        """Return the `deltalake.DeltaTable` of a table.
+
+        Raises:
+            LakeMissing: The table is not there.
+        """
+        opened = self._tables.opened(_checked(table))
+        if opened is None:
+            raise LakeMissing(f"{self.uri(table)} is not there: `mlv lake build SRC {self.url}` makes it", url=self.url)
+        return opened
+
+    def arrow(self, table: str, columns: Sequence[str] | None = None) -> Any:
+        """Return a table, or some of its columns, as a `pyarrow.Table`: with superseded points, and NaN as it was logged."""
+        schema = schemas()[_checked(table)]
+        whole = self.delta(table).to_pyarrow_table(columns=list(columns) if columns is not None else schema.names)
+        return whole if columns is not None else whole.cast(schema)
+
+    def duckdb(self) -> Any:
+        """Return a connection of DuckDB with a view for each table.
+
+        `metrics` leaves out what a rewind superseded, `events` says so in a column, and all have `exp_name`, the name of the
+        experiment as it is now. The tables as they are stand in the schema `tables`. Of an object store the files are fetched
+        first, each once, into the user's cache.
+
+        Raises:
+            MissingExtra: duckdb is not installed.
+        """
+        duckdb = package("duckdb", "sql")
+        connection = duckdb.connect(config=SETTINGS)
+        connection.execute(f"create schema {RAW}")
+        for table in TABLES:
+            connection.execute(f"create view {RAW}.{table} as {self._scan(table)}")
+        for view in views.VIEWS:
+            connection.execute(f"create view {view} as {views.sql_of(view, lambda table: f'{RAW}.{table}')}")
+        return connection
+
+    def _scan(self, table: str) -> str:
+        """Return the query of DuckDB over the files of a table."""
+        files = self.files(table)
+        columns = ", ".join(f'cast("{name}" as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
+        if not files:
+            nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
+            return f"select {nothing} where false"
+        paths = ", ".join(literal(path) for path in files)
+        options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
+        return f"select {columns} from read_parquet([{paths}], {options})"  # noqa: S608 - of our own names
+
+    def files(self, table: str) -> list[str]:
+        """Return the paths of the Parquet files of a table on this machine; those of an object store are fetched first."""
+        opened, root = self.delta(table), self.uri(table)
+        names = [uri.removeprefix(root).lstrip("/") for uri in opened.file_uris()]
+        if "://" not in root:
+            return [os.path.join(root, unquote(name)) for name in names]
+        mirror = keys.cache_folder() / "lakes" / sha256(self._record.id.encode() + self.url.encode()).hexdigest()[:16] / table
+        for name in names:
+            if not (mirror / name).exists():
+                (mirror / name).parent.mkdir(parents=True, exist_ok=True)
+                replace_whole(mirror / name, self._store.get(f"{table}/{name}"))
+        self._forget(mirror, set(names))
+        return [str(mirror / name) for name in names]
+
+    def _forget(self, mirror: Path, names: set[str]) -> None:
+        """Remove fetched files that the table no longer names."""
+        for path in mirror.rglob("*.parquet") if mirror.is_dir() else ():
+            if path.relative_to(mirror).as_posix() not in names:
+                with suppress(OSError):
+                    path.unlink()
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment from before which all lines are in the lake; None where no build has ended yet."""
+        return latest_look(self._store)
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since `as_of`."""
+        moment = self.as_of
+        return None if moment is None else max(0.0, (datetime.now(timezone.utc) - moment).total_seconds())
+
+    def sql(self, view: str = "metrics") -> str:
+        """Return the query of a view, for engines that know the tables by their names, such as Spark and Trino.
+
+        Raises:
+            InvalidArgument: There is no such view.
+        """
+        return views.sql_of(_checked(view), lambda table: table)
+
+    def info(self) -> dict[str, Any]:
+        """Return what there is, as a mapping for JSON."""
+        numbers = [plans.number_of(stored.key) for stored in self._store.objects(plans.FOLDER)]
+        moment = self.as_of
+        tables = {}
+        for table in TABLES:
+            opened = self.delta(table)
+            actions = package("pyarrow", "lake").table(opened.get_add_actions(flatten=True))
+            tables[table] = {
+                "rows": sum(actions["num_records"].to_pylist()), "files": actions.num_rows,
+                "bytes": sum(actions["size_bytes"].to_pylist()), "version": opened.version(), "uri": self.uri(table),
+            }  # fmt: skip
+        return {
+            "url": self.url, "id": self._record.id, "created": self._record.created,
+            "plans": max((number for number in numbers if number is not None), default=0),
+            "as_of": None if moment is None else moment.isoformat(), "age_s": self.age_s, "tables": tables,
+        }  # fmt: skip
+
+
+def _checked(table: str) -> str:
+    if table not in TABLES:
+        raise InvalidArgument(f"a lake has no table {table!r}: there are {', '.join(TABLES)}", table=table)
+    return table
+
+
+def _kinds(schema: Any) -> dict[str, str]:
+    """Return the columns of a schema with the types of DuckDB."""
+    return {field.name: _kind(field.type) for field in schema}
+
+
+def _kind(type: Any) -> str:
+    types = package("pyarrow").types
+    if types.is_map(type):
+        return "map(varchar, varchar)"
+    if types.is_list(type):
+        return f"{_kind(type.value_type)}[]"
+    if types.is_struct(type):
+        return f"struct({', '.join(f'{child.name} {_kind(child.type)}' for child in type)})"
+    if types.is_timestamp(type):
+        return "timestamptz"
+    return {"string": "varchar", "double": "double", "int64": "bigint", "bool": "boolean"}[str(type)]

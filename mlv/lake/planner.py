@@ -1,0 +1,264 @@
+"""The planner of a lake: from what changed in a source since the latest plan to the next plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from mlv.encoding import utc_text
+from mlv.errors import MlvWarning
+from mlv.lake import plans
+from mlv.lake.plans import Entry, ExpPosition, LogKey, LogPosition, Plan, Positions, Range
+from mlv.lake.sources import LogFile, Source
+from mlv.lake.survey import Log, NewRange, Survey, survey
+from mlv.notices import warn
+from mlv.query.view import ExperimentView
+from mlv.state import LOST_AFTER
+from mlv.store.meta import meta_of
+
+NO_MONTH = "none"
+"""The month of an experiment that does not say when it was made."""
+_SETTLED_S = LOST_AFTER.total_seconds() + 60
+"""So long after its last line an experiment without a seal is looked at again: its status may become `killed` or `lost`."""
+
+
+class Folder(NamedTuple):
+    """A folder with an experiment, as it was listed."""
+
+    path: str
+    logs: dict[LogKey, LogFile]
+
+
+class SurveyTask(NamedTuple):
+    """Folders that one worker surveys."""
+
+    source: Source
+    folders: tuple[tuple[str, tuple[Log, ...]], ...]
+    is_thorough: bool
+
+
+def run_survey(task: SurveyTask) -> list[Survey]:
+    """Survey the folders of a task."""
+    return [survey(task.source, path, logs, is_thorough=task.is_thorough) for path, logs in task.folders]
+
+
+RunSurveys = Callable[[Sequence[SurveyTask]], Iterable[list[Survey]]]
+
+
+@dataclass
+class Planner:
+    """Plans what is new in a source."""
+
+    source: Source
+    positions: Positions
+    run_surveys: RunSurveys
+    is_thorough: bool = False
+    """Whether all lines that were taken are read again."""
+
+    def news(self) -> Iterator[list[Folder]]:
+        """Yield the folders in which there may be news, as many together as make a plan."""
+        batch: list[Folder] = []
+        size = 0
+        for path in self.source.paths():
+            folder = Folder(path, self.source.logs(path))
+            if not (self.is_thorough or self.has_news(folder)):
+                continue
+            new = self._new_bytes(folder)
+            if batch and (size + new > plans.PLAN_BYTES or len(batch) >= plans.PLAN_EXPERIMENTS):
+                yield batch
+                batch, size = [], 0
+            batch.append(folder)
+            size += new
+        if batch:
+            yield batch
+
+    def has_news(self, folder: Folder) -> bool:
+        """Return whether a folder differs from what was taken of it, or may be about to."""
+        exp = self.positions.exp_at.get(folder.path)
+        if exp is None or not folder.logs:
+            return True
+        before = self.positions.logs_at(exp, folder.path)
+        if before.keys() != folder.logs.keys() or any(before[key].stamp != log.stamp for key, log in folder.logs.items()):
+            return True
+        return not self.positions.experiments[exp].is_settled
+
+    def _new_bytes(self, folder: Folder) -> int:
+        before = self.positions.logs_at(self.positions.exp_at.get(folder.path, ""), folder.path)
+        ends = {key: position.end for key, position in before.items()}
+        return sum(max(0, log.size - ends.get(key, 0)) for key, log in folder.logs.items())
+
+    def plan(self, folders: Sequence[Folder]) -> Plan | None:
+        """Return the next plan for some folders; None where nothing is new in them.
+
+        Experiments of which a log no longer begins with what was taken come first, in a plan of their own: their rows are
+        replaced.
+        """
+        month_of: dict[str, str] = {}
+        by_exp: dict[str, list[Folder]] = {}
+        changed: dict[str, str] = {}
+        for folder in folders:
+            if not (self.is_thorough or self.has_news(folder)):
+                continue  # another builder took it
+            identity = self._identity(folder.path)
+            if identity is None:
+                continue
+            exp, month_of[identity[0]] = identity
+            by_exp.setdefault(exp, []).append(folder)
+            before = self.positions.exp_at.get(folder.path, exp)
+            if before != exp:  # the folder of another experiment, or meta.json was redacted
+                changed[before] = self.positions.experiments[before].month
+                changed[exp] = month_of[exp]
+        surveys = self._surveys({exp: own for exp, own in by_exp.items() if exp not in changed}, is_new=False)
+        for exp, own in surveys.items():
+            if any(each.is_changed for each in own):
+                changed[exp] = self.positions.experiments[exp].month
+        if changed:
+            return self._replacing(changed, by_exp, month_of)
+        entries = [
+            entry
+            for exp, own in surveys.items()
+            for entry in self._entries(exp, month_of[exp], own, self.positions.experiments.get(exp), by_exp[exp])
+        ]
+        return self._made(entries) if entries else None
+
+    def _replacing(
+        self, changed: Mapping[str, str], by_exp: Mapping[str, Sequence[Folder]], month_of: Mapping[str, str]
+    ) -> Plan:
+        """Return a plan that replaces all rows of experiments."""
+        wanted: dict[str, list[Folder]] = {}
+        for exp in changed:
+            position = self.positions.experiments.get(exp)
+            own = {folder.path: folder for folder in by_exp.get(exp, ())}
+            for path in position.folders if position is not None else ():
+                identity = self._identity(path) if path not in own else None
+                if identity is not None and identity[0] == exp:
+                    own[path] = Folder(path, self.source.logs(path))
+            if own:
+                wanted[exp] = list(own.values())
+        surveys = self._surveys(wanted, is_new=True)
+        entries = [
+            entry
+            for exp, own in surveys.items()
+            for entry in self._entries(exp, month_of.get(exp, changed[exp]), own, None, wanted[exp])
+        ]
+        return self._made(entries, changed)
+
+    def _identity(self, path: str) -> tuple[str, str] | None:
+        """Return the ID of the experiment in a folder, and the month in which it was made."""
+        text = self.source.meta(path)
+        if text is None:
+            return None  # removed, or being made
+        try:
+            meta = meta_of(text)
+        except (ValueError, RecursionError) as error:
+            warn(f"{path}/meta.json is not a meta.json: {error}. The experiment is left out", MlvWarning)
+            return None
+        created = ExperimentView(Path(path), meta.id, meta.content).created_at
+        return meta.id, NO_MONTH if created is None else f"{created:%Y-%m}"
+
+    def _surveys(self, folders: Mapping[str, Sequence[Folder]], *, is_new: bool) -> dict[str, list[Survey]]:
+        """Return the surveys of the folders of each experiment."""
+        exps: list[str] = []
+        tasks: list[list[tuple[str, tuple[Log, ...]]]] = []
+        size = 0
+        for exp, own in folders.items():
+            for folder in own:
+                before = {} if is_new else self.positions.logs_at(exp, folder.path)
+                keys = list(dict.fromkeys([*folder.logs, *before]))
+                logs = tuple(
+                    Log(key, folder.logs.get(key, LogFile(0, (), 0.0)), before.get(key, LogPosition())) for key in keys
+                )
+                new = sum(max(0, log.file.size - log.position.end) for log in logs)
+                if not tasks or size + new > plans.TASK_BYTES or len(tasks[-1]) >= plans.TASK_EXPERIMENTS:
+                    tasks.append([])
+                    size = 0
+                tasks[-1].append((folder.path, logs))
+                size += new
+                exps.append(exp)
+        surveys = self.run_surveys([SurveyTask(self.source, tuple(task), self.is_thorough and not is_new) for task in tasks])
+        by_exp: dict[str, list[Survey]] = {}
+        for exp, own_survey in zip(exps, (each for result in surveys for each in result), strict=True):
+            by_exp.setdefault(exp, []).append(own_survey)
+        return by_exp
+
+    def _entries(
+        self, exp: str, month: str, surveys: Sequence[Survey], before: ExpPosition | None, folders: Sequence[Folder]
+    ) -> list[Entry]:
+        """Return the entries of an experiment; none where there is nothing new."""
+        month = before.month if before is not None else month
+        position = ExpPosition(month, {path: dict(logs) for path, logs in (before.folders if before else {}).items()})
+        entries: list[Entry] = []
+        for own in surveys:
+            logs: dict[LogKey, LogPosition] = {}
+            ranges: list[Range] = []
+            for key, after, new_ranges in own.logs:
+                at_first = position.folders.setdefault(own.path, {}).get(key)
+                ranges += self._ranges(position, own.path, key, new_ranges)
+                position.folders[own.path][key] = after
+                if after != at_first:
+                    logs[key] = after
+            if logs or own.path not in (before.folders if before else {}):
+                entries += _cut(Entry(exp, own.path, month, tuple(ranges), logs))
+        is_settled = before is not None and before.is_settled
+        if entries or not is_settled:
+            entries = self._with_summary(exp, entries, position, folders)
+        return entries
+
+    def _ranges(self, position: ExpPosition, path: str, key: LogKey, new_ranges: Sequence[NewRange]) -> Iterator[Range]:
+        """Yield ranges of one log; of lines that another copy brought before they name the number."""
+        stream, copy = key
+        base = plans.base_of(stream)
+        copies = {(path, own) for path, logs in position.folders.items() for _, own in logs}
+        for new in new_ranges:
+            repeats: dict[str, int] = {}
+            if len(copies | {(path, copy)}) > 1:
+                repeats = plans.repeated(new.lines, position.lines_in(path, copy, base), position.taken(base))
+            yield Range(stream, copy, new.start, new.end, new.sha256, repeats)
+            at = position.folders[path].get(key, LogPosition())
+            lines = {run: at.lines.get(run, 0) + new.lines.get(run, 0) for run in {**at.lines, **new.lines}}
+            position.folders[path][key] = replace(at, lines=lines)
+
+    def _with_summary(self, exp: str, entries: list[Entry], position: ExpPosition, folders: Sequence[Folder]) -> list[Entry]:
+        """Return entries of which one, that of the longest copy, makes the rows of the experiment as a whole."""
+        listed = {folder.path: folder.logs for folder in folders}
+        sizes = {path: sum(each.end for each in logs.values()) for path, logs in position.folders.items()}
+        paths = [path for path in sizes if path in listed or (self.source.logs(path) and self._is_still(exp, path))]
+        if not paths:
+            return entries
+        longest = max(paths, key=lambda path: (sizes[path], path in listed))
+        logs = listed.get(longest) or self.source.logs(longest)
+        is_sealed = bool(logs) and all(each.is_sealed for each in position.folders[longest].values())
+        latest = max((log.changed for log in logs.values()), default=0.0)
+        is_settled = is_sealed or time.time() - latest > _SETTLED_S
+        last = next((index for index in reversed(range(len(entries))) if entries[index].path == longest), None)
+        if last is None:
+            return [*entries, Entry(exp, longest, position.month, is_summarized=True, is_settled=is_settled)]
+        entries[last] = replace(entries[last], is_summarized=True, is_settled=is_settled)
+        return entries
+
+    def _is_still(self, exp: str, path: str) -> bool:
+        identity = self._identity(path)
+        return identity is not None and identity[0] == exp
+
+    def _made(self, entries: Sequence[Entry], replaced: Mapping[str, str] | None = None) -> Plan:
+        return Plan(
+            self.positions.number + 1, self.positions.sha256, utc_text(datetime.now(timezone.utc)), self.source.root,
+            plans.tasks_of(entries, plans.TASK_BYTES, plans.TASK_EXPERIMENTS), replaced or {},
+        )  # fmt: skip
+
+
+def _cut(entry: Entry) -> Iterator[Entry]:
+    """Yield an entry, or several where it is too large for a task; the last one has the positions."""
+    ranges: list[Range] = []
+    size = 0
+    for each in entry.ranges:
+        if ranges and size + each.end - each.start > plans.TASK_BYTES:
+            yield replace(entry, ranges=tuple(ranges), logs={})
+            ranges, size = [], 0
+        ranges.append(each)
+        size += each.end - each.start
+    yield replace(entry, ranges=tuple(ranges))

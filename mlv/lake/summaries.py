@@ -1,0 +1,98 @@
+"""The rows of an experiment as a whole: in `experiments`, `runs` and `summaries`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlv.encoding import Huge
+from mlv.lake.columns import GIT, MACHINE, schemas
+from mlv.optional import package
+from mlv.query.digest import Digest, read_digest
+from mlv.query.metrics.columns import points_of
+from mlv.query.metrics.schema import json_text
+from mlv.query.metrics.summary import Summary, summary_of_points
+from mlv.query.rewinds import surviving_rows
+from mlv.query.sql.arrow import nearest_float
+from mlv.query.sql.arrow import text as text_of
+from mlv.query.sql.views import fitted, with_children
+from mlv.store.reading import read_state
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def digest_of(folder: Path, exp: str, meta: Mapping[str, Any], tables: Sequence[Any] | None) -> Digest:
+    """Return the digest of an experiment; where `tables` hold all of its lines of metrics, these are not read again."""
+    if tables is not None:
+        state = read_state(folder)
+        summaries = summary_of_points(points_of([surviving_rows(table, state.rewinds) for table in tables]), state)
+        if summaries is not None:
+            return Digest(folder, exp, meta, state, summaries)
+    return read_digest(folder, exp, meta, by_columns=True)
+
+
+def add_rows(rows: Rows, digest: Digest, path: str, month: str, now: datetime) -> None:
+    """Add the rows of an experiment to those of each table."""
+    runs = digest.runs(now)
+    latest = runs[-1] if runs else None
+    git, machine = digest.captured("git"), digest.captured("machine")
+    rows.setdefault("experiments", []).append((
+        digest.id, digest.name, digest.made_as, digest.kind, digest.status(now), path,
+        digest.created_at, latest.started if latest else None, latest.duration_s if latest else None, digest.total_s(now),
+        list(digest.tags), list(digest.notes), digest.parent_id, digest.is_archived, _settings(digest.params),
+        {name: git.get(name) for name in GIT}, {name: machine.get(name) for name in MACHINE}, month,
+    ))  # fmt: skip
+    rows.setdefault("runs", []).extend(
+        (
+            digest.id, run.id, run.status, run.started, run.ended, run.duration_s, run.paused, run.parent_run,
+            (run.exception or {}).get("type"), (run.exception or {}).get("message"), (run.process or {}).get("host"),
+            _settings(run.params), month,
+        )
+        for run in with_children(runs)
+    )  # fmt: skip
+    rows.setdefault("summaries", []).extend((digest.id, name, *_values(own), month) for name, own in digest.metrics.items())
+
+
+def _settings(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the items of a map from names to JSON."""
+    return [(text_of(name), json_text(value)) for name, value in params.items()]
+
+
+def _values(summary: Summary) -> tuple[Any, ...]:
+    other = next((value for value in (summary.last, summary.value) if value is not None and not _is_number(value)), None)
+    return (
+        *(_number(getattr(summary, name)) for name in ("last", "min", "max", "best", "mean")), summary.count, summary.nans,
+        *(_number(getattr(summary, name)) for name in ("last_step", "best_step", "value")), summary.statistic,
+        None if other is None else json_text(other),
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float, Huge)
+
+
+def _number(value: Any) -> float | None:
+    return nearest_float(value) if _is_number(value) else None
+
+
+def table_of(name: str, rows: Sequence[tuple[Any, ...]]) -> Any:
+    """Return rows as a table; values of other types, of somebody else's meta.json, become null."""
+    pa, schema = package("pyarrow"), schemas()[name]
+    cells = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table([_column(list(values), field) for values, field in zip(cells, schema, strict=True)], schema=schema)
+
+
+def _column(values: list[Any], field: Any) -> Any:
+    pa = package("pyarrow")
+    if not pa.types.is_struct(field.type):
+        return fitted(values, field.type)
+    children = [fitted([_fit(value[child.name], child.type) for value in values], child.type) for child in field.type]
+    return pa.StructArray.from_arrays(children, fields=list(field.type))
+
+
+def _fit(value: Any, type: Any) -> Any:
+    """Return a text for a value of another type that stands where a text is expected."""
+    is_text = package("pyarrow").types.is_string(type)
+    return text_of(value) if is_text and value is not None else value

@@ -1,0 +1,203 @@
+"""The Delta tables of a lake: opened, made, and committed to, each plan at most once.
+
+Delta keeps for an application the latest version that it has committed. A second commit of the same version is not refused by
+itself: only a *handle* that was opened before the first one finds it among the commits since, and fails. So a table is opened,
+its version is read, and what is missing is written by that very handle. A test pins this behaviour of `deltalake`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, unquote
+
+from mlv.bucket.store import checked_url, is_url
+from mlv.errors import InvalidArgument, LakeDamaged, LakeError
+from mlv.lake.columns import KEYS, MONTH, schemas
+from mlv.lake.tasks import NewFile
+from mlv.optional import package
+
+APP = "mlv.lake"
+"""The application, to Delta; the version that it commits is the number of the plan."""
+_NAME = "mlv"
+_TRIES = 20
+
+
+def checked(url: str | os.PathLike[str]) -> str:
+    """Return the URL of a lake; a path becomes one.
+
+    Raises:
+        InvalidArgument: As `mlv.bucket.store.open_store`.
+    """
+    if is_url(url):
+        checked_url(str(url))
+        return str(url)
+    if "://" in os.fspath(url):
+        raise InvalidArgument(f"{os.fspath(url)!r} is a folder's name here: write it as ./{os.fspath(url)}", url=url)
+    return f"file://{quote(os.path.abspath(os.fspath(url)))}"
+
+
+class Tables:
+    """The tables below a root."""
+
+    def __init__(self, url: str, lake_id: str) -> None:
+        self.url, self._id = url, lake_id
+        self._base, self._options = checked_url(url)
+        self._delta = package("deltalake", "lake")
+
+    def uri(self, name: str) -> str:
+        """Return the address of a table, as other programs open it: a path, or a URL without options."""
+        base = unquote(self._base.removeprefix("file://")) if self._base.startswith("file://") else self._base
+        return f"{base.rstrip('/')}/{name}"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options of the storage, of which the variables of each client tell the others."""
+        scheme, options = self._base.partition("://")[0], {}
+        if scheme == "s3":
+            # What stands in the URL, under the names that delta-rs has for it.
+            endpoint = self._options.get("endpoint") or next(
+                filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))), ""
+            )
+            if endpoint:
+                options["AWS_ENDPOINT_URL"] = endpoint
+                options["AWS_ALLOW_HTTP"] = str(endpoint.startswith("http://")).lower()
+            if region := self._options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+                options["AWS_REGION"] = region
+            options["AWS_CONDITIONAL_PUT"] = "etag"
+        return options
+
+    def opened(self, name: str) -> Any:
+        """Return a handle of a table as it is now; None where there is none.
+
+        Raises:
+            LakeDamaged: Another program's table is there.
+            LakeError: It cannot be read.
+        """
+        exceptions = package("deltalake.exceptions", "lake")
+        try:
+            table = self._delta.DeltaTable(self.uri(name), storage_options=self.options)
+        except exceptions.TableNotFoundError:
+            return None
+        except (exceptions.DeltaError, OSError, ValueError) as error:
+            raise LakeError(f"{self.uri(name)} cannot be opened: {_first_line(error)}", url=self.url) from error
+        if table.metadata().description != self._description:
+            raise LakeDamaged(
+                f"{self.uri(name)} is a Delta table that this lake has not made: give an empty folder for the lake",
+                url=self.url,
+            )
+        missing = [field.name for field in schemas()[name] if field.name not in {own.name for own in table.schema().fields}]
+        if missing:
+            raise LakeDamaged(f"{self.uri(name)} lacks the columns {', '.join(missing)}: `mlv lake rebuild`", url=self.url)
+        return table
+
+    @property
+    def _description(self) -> str:
+        return f"lake {self._id}"
+
+    def made(self, name: str) -> Any:
+        """Return a handle of a table, which is made where there is none."""
+        table = self.opened(name)
+        if table is not None:
+            return table
+        with _translated(self.uri(name)):
+            try:
+                self._delta.DeltaTable.create(
+                    self.uri(name), schemas()[name], mode="error", partition_by=[MONTH], name=f"{_NAME} {name}",
+                    description=self._description, storage_options=self.options,
+                    configuration={"delta.logRetentionDuration": "interval 30 days"},
+                )  # fmt: skip
+            except package("deltalake.exceptions", "lake").DeltaError:  # another builder was faster
+                if self.opened(name) is None:
+                    raise
+        return self.opened(name)
+
+    def done(self, name: str) -> int:
+        """Return the number of the latest plan that a table has rows of."""
+        table = self.opened(name)
+        return 0 if table is None else table.transaction_version(APP) or 0
+
+    def commit(self, name: str, plan: int, write: Callable[[Any, Any], object]) -> bool:
+        """Commit what a plan has for a table, unless it is there; return whether this call did.
+
+        `write` gets the handle, and the properties of the commit.
+
+        Raises:
+            LakeError: It is refused again and again.
+        """
+        exceptions = package("deltalake.exceptions", "lake")
+        properties = self._delta.CommitProperties(
+            app_transactions=[self._delta.Transaction(APP, plan)], custom_metadata={"mlv.plan": str(plan)}, max_commit_retries=5
+        )
+        refused: Exception | None = None
+        for _ in range(_TRIES):
+            table = self.made(name)
+            if (table.transaction_version(APP) or 0) >= plan:
+                return False
+            with _translated(self.uri(name)):
+                try:
+                    write(table, properties)
+                    return True
+                except exceptions.CommitFailedError as error:  # another builder, or its compaction, was faster
+                    refused = error
+        raise LakeError(f"{self.uri(name)} refuses each commit: {_first_line(refused)}", url=self.url)
+
+    def append_files(self, table: Any, properties: Any, files: Iterable[NewFile], when_ms: int) -> None:
+        """Commit files that workers wrote."""
+        add = package("deltalake.transaction", "lake").AddAction
+        actions = [add(each.path, each.size, {MONTH: each.month}, when_ms, True, each.stats) for each in files]
+        table.create_write_transaction(
+            actions, mode="append", schema=table.schema(), partition_by=[MONTH], commit_properties=properties
+        )
+
+    def append_rows(self, table: Any, properties: Any, rows: Any) -> None:
+        """Commit rows."""
+        self._delta.write_deltalake(
+            table, rows, mode="append", writer_properties=self.writing, commit_properties=properties, target_file_size=1 << 27
+        )
+
+    def replace_rows(self, name: str, table: Any, properties: Any, exps: Mapping[str, str], rows: Any) -> None:
+        """Commit rows in place of all rows of some experiments, in one step for every reader."""
+        predicate = predicate_of(name, exps)
+        if not rows.num_rows:
+            done = table.delete(predicate, writer_properties=self.writing, commit_properties=properties)
+            if not done["num_removed_files"]:
+                # It has committed nothing then: without the number of the plan, a builder that was held up might come later.
+                self.append_files(table, properties, [], 0)
+            return
+        self._delta.write_deltalake(
+            table, rows, mode="overwrite", predicate=predicate, writer_properties=self.writing, commit_properties=properties,
+            target_file_size=1 << 27,
+        )  # fmt: skip
+
+    @property
+    def writing(self) -> Any:
+        """The form of Parquet files."""
+        return self._delta.WriterProperties(compression="ZSTD", max_row_group_size=1 << 20)
+
+
+def predicate_of(name: str, exps: Mapping[str, str]) -> str:
+    """Return the predicate for the rows of experiments, which come with their months: only these partitions are read."""
+    months = ", ".join(f"'{month}'" for month in sorted(set(exps.values())))
+    ids = ", ".join(f"'{exp}'" for exp in sorted(exps))
+    return f"{MONTH} in ({months}) and {KEYS[name]} in ({ids})"
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    """Translate the errors of `deltalake`; a commit that was refused is for the caller."""
+    exceptions = package("deltalake.exceptions", "lake")
+    try:
+        yield
+    except exceptions.CommitFailedError:
+        raise
+    except (exceptions.DeltaError, OSError) as error:
+        if isinstance(error, LakeError):
+            raise
+        raise LakeError(f"{uri}: {_first_line(error)}", url=uri) from error
+
+
+def _first_line(error: object) -> str:
+    return str(error).strip().partition("\n")[0][:500]

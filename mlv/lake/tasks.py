@@ -1,0 +1,195 @@
+"""A task of a plan: bytes of logs become Parquet files in the folders of tables; any worker may do it, and do it again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from mlv.bucket.store import open_store
+from mlv.digests import sha256
+from mlv.lake import summaries
+from mlv.lake.columns import KEYED, schemas
+from mlv.lake.plans import Entry, Range
+from mlv.lake.rows import LineRows, MetricRows, rows_of
+from mlv.lake.sources import Source
+from mlv.lake.survey import without_repeats
+from mlv.optional import package
+from mlv.store.meta import meta_of
+
+GROUP_ROWS = 1 << 20
+"""Rows of a group of a file: readers on object stores make a request for each column of each group."""
+_DELTA = ("seq", "time")
+"""Columns whose numbers are stored as differences."""
+_BOUNDED = ("exp", "name", "time")
+"""Columns whose least and greatest values the table knows of each file: readers pass over files by them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs to know."""
+
+    source: Source
+    url: str
+    """Of the lake's root."""
+    plan: int
+    number: int
+    entries: tuple[Entry, ...]
+    now: datetime
+    by_driver: bool = False
+    """Whether the rows go to the driver, as they replace others."""
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """A file that a task wrote into a table's folder."""
+
+    path: str
+    """From the folder of the table."""
+    size: int
+    rows: int
+    month: str
+    stats: str
+    """JSON, as Delta has it."""
+
+
+@dataclass
+class TaskResult:
+    """What a task made."""
+
+    files: dict[str, list[NewFile]] = field(default_factory=dict)
+    tables: dict[str, list[bytes]] = field(default_factory=dict)
+    """Rows that the driver writes, as streams of Arrow."""
+    gone: list[str] = field(default_factory=list)
+    """Paths of experiments whose bytes are no longer what was planned: the next plan replaces their rows."""
+
+
+def run_task(task: Task) -> TaskResult:
+    """Make the rows of a task."""
+    result = TaskResult()
+    rows: summaries.Rows = {}
+    entries = sorted(task.entries, key=lambda entry: (entry.month, entry.exp, entry.path))
+    for month, of_month in groupby(entries, key=lambda entry: entry.month):
+        metrics, lines = MetricRows(), LineRows()
+        for entry in of_month:
+            tables = _add(task.source, entry, metrics, lines)
+            if tables is None:
+                result.gone.append(entry.path)
+            if entry.is_summarized:
+                _summarize(task, entry, tables, rows)
+        for name, table in (("metrics", metrics.table()), *lines.tables()):
+            if table.num_rows:
+                _put(task, result, name, month, table)
+    for name in KEYED:
+        if rows.get(name):
+            result.tables.setdefault(name, []).append(to_bytes(summaries.table_of(name, rows[name])))
+    return result
+
+
+def _add(source: Source, entry: Entry, metrics: MetricRows, lines: LineRows) -> list[Any] | None:
+    """Add the rows of an entry; return the tables of its metrics, None where its bytes are not what was planned."""
+    blocks = []
+    for each in entry.ranges:
+        block = _bytes_of(source, entry.path, each)
+        if block is None:
+            return None
+        blocks.append(block)
+    tables: list[Any] = []
+    for each, block in zip(entry.ranges, blocks, strict=True):
+        tables += rows_of(entry.exp, each.stream, without_repeats(block, each.repeats), metrics, lines)
+    return tables
+
+
+def _bytes_of(source: Source, path: str, each: Range) -> bytes | None:
+    try:
+        block = b"".join(source.blocks(path, (each.stream, each.copy), each.start, each.end))
+    except FileNotFoundError:
+        return None
+    return block if sha256(block).hexdigest() == each.sha256 else None
+
+
+def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summaries.Rows) -> None:
+    text = task.source.meta(entry.path)
+    try:
+        meta = meta_of(text or b"")
+    except ValueError:
+        return
+    is_whole = (
+        tables is not None
+        and all(each.start == 0 and not each.repeats for each in entry.ranges)
+        and {(each.stream, each.copy) for each in entry.ranges} == set(task.source.logs(entry.path))
+    )
+    with task.source.folder(entry.path) as folder:
+        digest = summaries.digest_of(folder, entry.exp, meta.content, tables if is_whole else None)
+    summaries.add_rows(rows, digest, entry.path, entry.month, task.now)
+
+
+def _put(task: Task, result: TaskResult, name: str, month: str, table: Any) -> None:
+    pa = package("pyarrow")
+    if task.by_driver:
+        whole = table.append_column("month", pa.repeat(pa.scalar(month), table.num_rows)).cast(schemas()[name])
+        result.tables.setdefault(name, []).append(to_bytes(whole))
+        return
+    content = _parquet(table)
+    # From the plan, the task and the content: to do it again makes no other file, and never changes one that is there.
+    digest = sha256(content).hexdigest()[:16]
+    path = f"month={month}/part-{task.plan:08d}-{task.number:04d}-{digest}.parquet"
+    open_store(task.url).create(f"{name}/{path}", content)
+    result.files.setdefault(name, []).append(NewFile(path, len(content), table.num_rows, month, _stats(table)))
+
+
+def _parquet(table: Any) -> bytes:
+    """Return a table as a Parquet file."""
+    buffer = io.BytesIO()
+    coded = [field.name for field in table.schema if field.name not in (*_DELTA, "value")]
+    package("pyarrow.parquet").write_table(
+        table, buffer, compression="zstd", row_group_size=GROUP_ROWS, use_dictionary=coded,
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in _DELTA if name in table.column_names},
+        # As plain texts, whatever memory held: readers of Arrow would see codes in some files and texts in others.
+        store_schema=False,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def _stats(table: Any) -> str:
+    pc, pa = package("pyarrow.compute"), package("pyarrow")
+    least, greatest, nulls = {}, {}, {}
+    for name in _BOUNDED:
+        if name in table.column_names:
+            column = table[name].combine_chunks()
+            values = column.dictionary if pa.types.is_dictionary(column.type) else column
+            ends = pc.min_max(values.cast(pa.int64()) if pa.types.is_timestamp(values.type) else values).as_py()
+            if ends["min"] is None:
+                continue
+            if name == "time":
+                # Delta has milliseconds here: the bounds are rounded away from the values.
+                ends = {
+                    "min": _moment(ends["min"] // 1000 * 1000), "max": _moment(-(-ends["max"] // 1000) * 1000)
+                }  # fmt: skip
+            least[name], greatest[name], nulls[name] = ends["min"], ends["max"], column.null_count
+    return orjson.dumps({"numRecords": table.num_rows, "minValues": least, "maxValues": greatest, "nullCount": nulls}).decode()
+
+
+def _moment(microseconds: int) -> str:
+    np = package("numpy")
+    return f"{np.datetime64(microseconds, 'us').astype('datetime64[ms]')}Z"
+
+
+def to_bytes(table: Any) -> bytes:
+    """Return a table as a compressed stream of Arrow."""
+    pa, buffer = package("pyarrow"), io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(buffer, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def tables_from(contents: Sequence[bytes]) -> list[Any]:
+    """Return the tables of streams of Arrow."""
+    pa = package("pyarrow")
+    return [pa.ipc.open_stream(content).read_all() for content in contents]

@@ -1,0 +1,62 @@
+"""The upkeep of a lake's tables, by its builders alone: few large files, and no files that nobody reads any more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from mlv.lake.columns import MONTH, TABLES
+from mlv.lake.tables import Tables
+from mlv.optional import package
+
+MOST_FILES = 64
+"""Most files of a month; then they are written as a few."""
+ENDED_FILES = 4
+"""Most files of a month that has ended: it gets few new rows, and is sorted as a whole."""
+RETENTION_H = 7 * 24
+"""Hours for which files stay that a table no longer names: a reader may have opened it before."""
+_FILE_BYTES = 128 << 20
+
+
+def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> None:
+    """Write months of many files as few, and remove files that no table has named for a week.
+
+    Another builder may commit meanwhile; then the table stays as it is until the next time.
+    """
+    refused = package("deltalake.exceptions", "lake").CommitFailedError
+    for name in TABLES:
+        with suppress(refused):
+            table = tables.opened(name)
+            months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
+            for month in months:
+                _compact(tables, name, month, has_ended=_has_ended(month, now))
+            if months:
+                # Never `full`: that removes the files which another builder is about to commit.
+                keeps = retention_h >= RETENTION_H
+                tables.opened(name).vacuum(retention_h, dry_run=False, enforce_retention_duration=keeps)
+
+
+def _counts(table: Any) -> Counter[str]:
+    """Return the number of files of each month."""
+    pa = package("pyarrow", "lake")
+    actions = pa.table(table.get_add_actions(flatten=True))
+    return Counter(actions[f"partition.{MONTH}"].to_pylist())
+
+
+def _has_ended(month: str, now: datetime) -> bool:
+    return month < f"{now:%Y-%m}"
+
+
+def _is_crowded(month: str, count: int, now: datetime) -> bool:
+    return count > (ENDED_FILES if _has_ended(month, now) else MOST_FILES)
+
+
+def _compact(tables: Tables, name: str, month: str, *, has_ended: bool) -> None:
+    table = tables.opened(name)
+    options = {"partition_filters": [(MONTH, "=", month)], "target_size": _FILE_BYTES, "writer_properties": tables.writing}
+    if has_ended and name == "metrics":
+        table.optimize.z_order(["name", "exp", "step"], **options)
+    else:
+        table.optimize.compact(**options)

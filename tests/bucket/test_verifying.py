@@ -1,0 +1,225 @@
+"""`mlv verify URL`: the verdict on an experiment in a bucket is the one on its folder, and nothing is written."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from bucket.laid import OTHER, lay, lay_files
+from bucket.memory import MemoryStore
+
+import mlv
+from mlv.audit.findings import Report
+from mlv.audit.redact import redact
+from mlv.audit.verify import verify
+from mlv.bucket.verifying import verify_url
+from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.store.mirrors import mirrors_folder
+
+pytestmark = pytest.mark.usefixtures("inline", "own_cache")
+URL = "s3://lab/runs/long"
+
+
+def made(root: Path, *, closed: bool = True) -> mlv.Exp:
+    """An experiment in two streams, with a file that was published twice, and a folder."""
+    exp = mlv.Exp(root, "long", {"lr": 0.1}, capture=())
+    for step in range(10):
+        exp.log({"loss": 1 / (step + 1)}, step=step)
+        exp.logger("val")({"acc": step / 10}, step=step)
+    with exp.filepath("tables") as path:
+        path.mkdir()
+        (path / "a.txt").write_text("a")
+        (path / "b.txt").write_text("b")
+    with exp.file("conf.txt", "w") as file:
+        file.write("first")
+    if closed:
+        exp.close()
+    else:
+        exp.flush()
+    return exp
+
+
+def judged(store: MemoryStore, expect: str | None = None, *, with_files: bool = True) -> Report:
+    before = sorted(mirrors_folder().parent.rglob("*"))
+    report = verify_url(URL, expect, with_files=with_files, store=store)
+    assert sorted(mirrors_folder().parent.rglob("*")) == before
+    return report
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def test_intact(tmp_path, store):
+    """A whole copy is intact, in as many lines and with the same digest as on the disk; files are hashed on request."""
+    exp = made(tmp_path, closed=False)
+    lay_files(exp.path, store)
+    with exp.file("conf.txt", "w") as file:
+        file.write("second")
+    exp.close()
+    lay(exp.path, store, parts=4)
+    here = verify(exp.path)
+
+    report = judged(store, here.digest)
+    assert [finding.text for finding in report.findings if finding.verdict != "intact"] == []
+    assert (report.verdict, report.lines, report.runs, report.id) == ("intact", here.lines, here.runs, here.id)
+    assert (report.digest, report.size_bytes, report.attachments) == (here.digest, here.size_bytes, here.attachments)
+    assert report.path == URL
+
+    store.requests.clear()
+    assert judged(store, with_files=False).verdict == "intact"
+    assert not [key for call, key in store.requests if "files/" in key]
+    with pytest.raises(InvalidArgument, match="is no digest"):
+        judged(store, "x")
+    assert judged(store, "0" * 64).verdict == "missing"
+
+
+def test_what_has_not_arrived(tmp_path, store):
+    """Lines and files that are on their way are unproven; once a copy is whole they are missing."""
+    exp = made(tmp_path)
+    lay(exp.path, store, files=False, whole=False)
+    report = judged(store)
+    assert report.verdict == "unproven"
+    assert "files/conf.txt is not there: it is not shipped yet" in [finding.text for finding in report.findings]
+    assert report.digest is None
+
+    lay(exp.path, store, files=False)
+    report = judged(store)
+    assert report.verdict == "missing"
+    assert "files/conf.txt is not there. Ship it again" in [finding.text for finding in report.findings]
+
+    lay(exp.path, store)
+    assert judged(store).verdict == "intact"
+
+
+def test_a_hole(tmp_path, store):
+    """A segment that has not arrived makes nothing missing."""
+    lay(made(tmp_path).path, store, parts=5)
+    keys = sorted(key for key in store.content if key.startswith("log.d/"))
+    store.delete(keys[2])
+
+    assert judged(store).verdict == "unproven"
+
+
+@pytest.mark.parametrize("change", [(b"loss", b"gain"), (b'"seq":10,', b'"seq":11,'), (b"0.5", b"0.4")])
+def test_an_overwritten_segment(tmp_path, store, change):
+    """Lines that are not those that were sealed are found."""
+    lay(made(tmp_path).path, store, parts=3)
+    key = sorted(key for key in store.content if key.startswith("log.d/"))[0]
+    content = gzip.decompress(store.content[key])
+    assert change[0] in content
+    store.content[key] = gzip.compress(content.replace(*change))
+
+    assert judged(store).verdict == "edited"
+
+
+def test_a_damaged_segment(tmp_path, store):
+    """It is named by its key; one that covers the same bytes takes its place."""
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=3)
+    key = sorted(key for key in store.content if key.startswith("log.d/"))[1]
+    whole = store.content[key]
+    store.content[key] = whole[:-5]
+
+    report = judged(store)
+    assert report.verdict == "edited"
+    assert [finding.text for finding in report.findings if key in finding.text] == [f"{key} is passed over: it is cut off"]
+
+
+def test_a_file_that_was_changed(tmp_path, store):
+    """Other bytes than were published are found with the files, and not without."""
+    lay(made(tmp_path).path, store)
+    store.content["files/conf.txt"] = b"other"
+    assert judged(store, with_files=False).verdict == "intact"
+    report = judged(store)
+    assert report.verdict == "edited"
+    assert [finding.file for finding in report.findings if finding.verdict == "edited"] == ["files/conf.txt"]
+    store.content["files/conf.txt"] = b"first"
+    store.content["files/tables/b.txt"] = b"c"
+    assert [finding.file for finding in judged(store).findings if finding.verdict == "edited"] == ["files/tables"]
+
+
+def test_several_copies(tmp_path, store):
+    """Runs of a clone, and of the folder itself, are proven together; lines that differ are told."""
+    exp = made(tmp_path / "a", closed=False)
+    clone = Path(shutil.copytree(exp.path, tmp_path / "clone"))
+    shutil.rmtree(clone / ".mlv")
+    other = mlv.Exp.open(clone, capture=())
+    other.log({"loss": 0.0}, step=10)
+    other.close()
+    exp.close()
+    lay(exp.path, store)
+    lay(clone, store, copy=OTHER)
+
+    report = judged(store)
+    assert (report.verdict, report.runs) == ("intact", 2)
+
+    key = next(key for key in store.content if f"log.d/{OTHER}" in key and key.startswith("log.d"))
+    store.content[key] = gzip.compress(gzip.decompress(store.content[key]).replace(b"0.5", b"0.4"))
+    report = judged(store)
+    assert report.verdict == "edited"
+    assert any(OTHER in finding.text for finding in report.findings)
+
+
+def test_a_redaction(tmp_path, store):
+    """A redacted copy verifies as on the disk; where the former one is still there, that is said."""
+    exp = mlv.Exp(tmp_path, "long", {}, capture=())
+    exp.log.info("the word is hunter2secret")
+    exp.close()
+    lay(exp.path, store)
+    old = dict(store.content)
+    list(redact(exp.path, ["hunter2secret"]))
+    for key in old:
+        store.delete(key)
+    lay(exp.path, store, copy=OTHER)
+    assert judged(store).verdict == verify(exp.path).verdict == "intact"
+
+    store.content.update(old)
+    assert any("to be redacted are not" in finding.text for finding in judged(store).findings)
+
+
+def test_a_plain_log(tmp_path, store):
+    """A tree that `aws s3 sync` laid there is judged as well; half a line at its end is no damage."""
+    exp = made(tmp_path)
+    for path in exp.path.rglob("*"):
+        if path.is_file() and ".mlv" not in path.parts:
+            store.content[path.relative_to(exp.path).as_posix()] = path.read_bytes()
+    assert judged(store).verdict == "intact"
+
+    store.content["log.jsonl"] = store.content["log.jsonl"][:-9]
+    assert judged(store).verdict in ("truncated", "missing")
+
+
+def test_none_there(store):
+    """A root, or nothing, is no experiment."""
+    with pytest.raises(NotAnExperiment, match=r"is no experiment: give the URL"):
+        judged(store)
+    store.content["a/meta.json"] = b"{}"
+    with pytest.raises(NotAnExperiment, match=r"mlv ls s3://lab/runs/long"):
+        judged(store)
+
+
+def test_the_command(command, tmp_path):
+    """`mlv verify URL` prints the verdict, and leaves no mirror; its status is 0 where all is intact."""
+    pytest.importorskip("obstore")
+    from mlv.bucket.store import open_store
+
+    exp = made(tmp_path / "node")
+    (tmp_path / "bucket").mkdir()
+    url = f"file://{tmp_path}/bucket"
+    lay(exp.path, open_store(f"{url}/long"))
+
+    done = command("verify", f"{url}/long", "--files")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"intact  {url}/long")
+    assert not mirrors_folder().exists()
+
+    os.remove(tmp_path / "bucket" / "long" / "files" / "conf.txt")
+    done = command("verify", "long", "--root", url)
+    assert done.returncode == 1
+    assert "files/conf.txt is not there" in done.stdout
+    assert command("verify", url).returncode == 2

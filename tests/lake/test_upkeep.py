@@ -1,0 +1,110 @@
+"""The tables of a lake stay few large files, and readers do not notice."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("deltalake")
+pytest.importorskip("pyarrow")
+
+from lakes import append, make, metrics, values
+
+from mlv import lake
+from mlv.lake import upkeep
+from mlv.lake.tables import Tables, checked
+
+
+def tables_of(url):
+    return Tables(checked(url), lake.open(url).info()["id"])
+
+
+def grown(tree, url, count, created="2026-11-03T00:00:00Z"):
+    """A lake of so many builds."""
+    folder = make(tree / "a", created=created)
+    for seq in range(1, count + 1):
+        append(folder, metrics("r1", seq, seq, x=float(seq)))
+        lake.build(tree, url)
+    return folder
+
+
+def test_months_of_many_files_become_few(tmp_path, monkeypatch):
+    """The files of a month are written as one, with the same rows; a reader that opened the table before goes on reading."""
+    monkeypatch.setattr(upkeep, "MOST_FILES", 5)
+    monkeypatch.setattr(upkeep, "ENDED_FILES", 5)
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    folder = grown(tree, url, 5)
+    before = lake.open(url).delta("metrics")
+    assert len(before.file_uris()) == 5
+    append(folder, metrics("r1", 6, 6, x=6.0))
+
+    lake.build(tree, url)
+
+    assert lake.open(url).info()["tables"]["metrics"]["files"] == 1
+    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert before.to_pyarrow_table().num_rows == 5
+    assert lake.build(tree, url).rows.get("metrics", 0) == 0
+
+
+def test_months_that_ended_are_sorted_as_a_whole(tmp_path, monkeypatch):
+    """A month that is over becomes one file sooner, whatever month it is now."""
+    monkeypatch.setattr(upkeep, "ENDED_FILES", 2)
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    grown(tree, url, 3, created="2020-01-03T00:00:00Z")
+
+    assert lake.open(url).info()["tables"]["metrics"]["files"] == 1
+    assert lake.open(url).info()["tables"]["rewinds"]["files"] == 0
+    assert lake.check(url).differences == []
+
+
+def test_files_are_removed_after_their_retention(tmp_path, monkeypatch):
+    """Files that no table names are removed once they are old enough, not before; those that it names never are."""
+    monkeypatch.setattr(upkeep, "MOST_FILES", 2)
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    folder = grown(tree, url, 3)
+    month = Path(url, "metrics", "month=2026-11")
+    assert len(list(month.glob("*.parquet"))) > 1
+
+    for seq in (4, 5):
+        append(folder, metrics("r1", seq, seq, x=float(seq)))
+        with monkeypatch.context() as patch:
+            patch.setattr(upkeep, "maintain", lambda *_: None)
+            lake.build(tree, url)
+    upkeep.maintain(tables_of(url), datetime.now(timezone.utc), retention_h=0)
+
+    assert len(list(month.glob("*.parquet"))) == 1
+    assert len(values(lake.open(url))) == 5
+
+
+def test_readers_beside_a_builder(tmp_path, monkeypatch):
+    """Whoever reads while a lake is built and compacted sees the rows of whole plans, and never fewer than before."""
+    monkeypatch.setattr(upkeep, "MOST_FILES", 1)
+    monkeypatch.setattr(upkeep, "ENDED_FILES", 1)
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    folder = grown(tree, url, 1)
+    is_over, counts, errors = threading.Event(), [0], []
+
+    def read():
+        while not is_over.is_set():
+            try:
+                counts.append(lake.open(url).arrow("metrics", ["seq"]).num_rows)
+            except BaseException as error:
+                errors.append(error)
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(1, 6):
+            append(folder, *(metrics("r1", 10 * number + seq, seq, x=1.0) for seq in range(10)))
+            lake.build(tree, url)
+    finally:
+        is_over.set()
+        reader.join()
+
+    assert not errors
+    assert counts == sorted(counts)
+    assert {count % 10 for count in counts} <= {0, 1}
