@@ -22,6 +22,7 @@ import orjson
 
 from mlv import wire
 from mlv.bucket import copies, names, pending, positions, published, segments
+from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.copies import Copy
 from mlv.bucket.names import News, Segment, Whole
 from mlv.bucket.positions import Position, StreamPosition, tail_of
@@ -183,11 +184,11 @@ class Shipper:
         """Return whether a segment in the bucket holds the bytes of an open file."""
         position = segment.start
         try:
-            for chunk in _uncompressed(self._store.chunks(self._key(segment.key))):
+            for chunk in lines_of(segment, self._store.chunks(self._key(segment.key))):
                 if os.pread(file.fileno(), len(chunk), position) != chunk:
                     return False
                 position += len(chunk)
-        except (zlib.error, EOFError):
+        except DamagedSegment:
             return False
         return position == segment.end
 
@@ -448,12 +449,12 @@ class Shipper:
                 if line != now and not (is_redacted(now) and run_and_seq(line) == run_and_seq(now)):
                     return _OTHER
                 state = _REDACTED if line != now else state
-        except (OSError, zlib.error, EOFError):
+        except (OSError, DamagedSegment):
             return _OTHER
         return state if slices and end <= position.stream(stream).end else _OTHER
 
     def _content(self, segment: Segment) -> bytes:
-        return b"".join(_uncompressed(self._store.chunks(self._key(segment.key))))
+        return b"".join(lines_of(segment, self._store.chunks(self._key(segment.key))))
 
     def _delete(self, keys: Sequence[str], reason: str = "") -> None:
         """Delete objects; where that is refused, say so once."""
@@ -607,23 +608,6 @@ def _compress(fd: int, segment: Segment, look: Callable[[bytes], None], target: 
         target.write(packer.compress(chunk))
         position += len(chunk)
     target.write(packer.flush())
-
-
-def _uncompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the content of gzip members.
-
-    Raises:
-        zlib.error, EOFError: They are none, or not whole.
-    """
-    unpacker = zlib.decompressobj(_GZIP)
-    for chunk in chunks:
-        while chunk:
-            if unpacker.eof:
-                unpacker = zlib.decompressobj(_GZIP)
-            yield unpacker.decompress(chunk, _CHUNK_BYTES)
-            chunk = unpacker.unconsumed_tail or unpacker.unused_data
-    if not unpacker.eof:
-        raise EOFError
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
