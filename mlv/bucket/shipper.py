@@ -250,8 +250,9 @@ class Shipper:
                 raise _Replaced(stream)
             if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
                 raise _Replaced(stream)
-            before = done.end
-            while (end := _cut(fd, done.end, self._segment_bytes)) > done.end:
+            # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
+            before, size = done.end, os.fstat(fd).st_size
+            while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
                 self._make_segment(Segment(stream, position.copy, done.end, end), file, _RedactionsNoted(position, self._lock))
                 with self._lock:
@@ -567,9 +568,8 @@ def _redacted_files(line: bytes) -> Iterator[str]:
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
-def _cut(fd: int, start: int, most_bytes: int) -> int:
+def _cut(fd: int, start: int, size: int, most_bytes: int) -> int:
     """Return the position behind as many whole lines as fit, or one that is longer; `start` where there is none."""
-    size = os.fstat(fd).st_size
     end = pending.newline_before(fd, min(size, start + most_bytes), start)
     while end == start and start + most_bytes < size:
         # A line that is longer: it stands alone.
