@@ -35,6 +35,8 @@ _WAKE_S = 0.1
 """Between two looks whether somebody wakes the process."""
 _OVER_S = 0.25
 """Between two looks whether the run is over."""
+_REST = 50
+"""How many times as long as the look itself."""
 _WALK_S = 1.0
 """Least time between two searches for experiments below."""
 _ATTEND_S = 0.2
@@ -111,7 +113,9 @@ class Follower:
                 continue
             away_since = 0.0
             if now >= next_look:
-                is_over, next_look = self._is_over(), now + _OVER_S
+                is_over = self._is_over()
+                # Without a ring the log tells, all of it: of a large one that takes its time.
+                next_look = monotonic() + max(_OVER_S, _REST * (monotonic() - now))
             over_since = (over_since or now) if is_over else 0.0
             if over_since and now - over_since > _LONGEST_S:
                 return False

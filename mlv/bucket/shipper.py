@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
+from time import monotonic
 from typing import Any, BinaryIO
 
 import orjson
@@ -44,6 +45,8 @@ MERGED_AT_ONCE = 64
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 6
 """Of gzip: 100 MB/s, and within 3 % of the smallest that it makes of log lines."""
+_SAVE_S = 1.0
+"""Between two records of the files that are up."""
 _MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -114,7 +117,7 @@ class Shipper:
         self._distrusts = False
         self._keeps = False
         """Whether the store refused to delete: it was told."""
-        self._saved = b""
+        self._saved, self._next_save = b"", 0.0
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -283,7 +286,11 @@ class Shipper:
                 position.meta = identity
         day = self._now().strftime("%Y-%m-%d")
         if position.news != day:
-            self._store.create(News(day, identity, position.copy).key, orjson.dumps({"path": self.path}))
+            news = orjson.dumps({"path": self.path})
+            if self._store.create(News(day, identity, position.copy).key, news) is Creation.DIFFERENT:
+                # It was moved today: its new path is tomorrow's news.
+                tomorrow = (self._now() + timedelta(days=1)).strftime("%Y-%m-%d")
+                self._store.create(News(tomorrow, identity, position.copy).key, news)
             with self._lock:
                 position.news = day
 
@@ -336,7 +343,10 @@ class Shipper:
             if is_over():
                 return False
             self._ship_file(position, file)
-            self.save()
+            if monotonic() >= self._next_save:
+                self.save()
+                # Of many files: each time all of them are written.
+                self._next_save = monotonic() + _SAVE_S
         with self._lock:
             position.waiting = len(young)
         self._remove_redacted_files(position)
@@ -501,15 +511,16 @@ class Shipper:
         self.shipped.merged += len(small)
 
     def mark_whole(self) -> bool:
-        """Merge all, and mark the copy as whole, if its last run is sealed and all is up; return whether it is marked."""
+        """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
         position, sizes = self._begun(), pending.sizes(self.folder)
         size = sum(sizes.values())
         if not self._is_at_rest() or not position.has_all_of(sizes) or position.waiting:
             return False
         if position.whole != size:
-            self.merge(is_last=True)
             data = {"exp": position.meta, "streams": sizes, "files": len(position.files)}
+            # Before the merge: a machine that is ended in the middle of that has left all there is.
             self._store.create(self._key(Whole(position.copy, size).key), orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
+            self.merge(is_last=True)
             with self._lock:
                 position.whole = size
             self.save()
