@@ -42,6 +42,7 @@ FRAMEWORKS = (
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
     "sklearn": sys.version_info >= (3, 11) and find_spec("sklearn"),  # before, there is none with callbacks
+    "lake": find_spec("deltalake") and find_spec("obstore") and find_spec("duckdb") and find_spec("pandas"),
     "jq": shutil.which("jq"),
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),

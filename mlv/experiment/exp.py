@@ -220,7 +220,8 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
             BucketError: The bucket cannot be read.
             CheckpointMissing: The checkpoint to go on from, with `into`, was not shipped.
         """
-        run_outputs, given_ranks, run_ship = checked_outputs(outputs), checked_ranks(ranks), setup.ship_of_later_run(ship)
+        run_outputs, given_ranks = checked_outputs(outputs), checked_ranks(ranks)
+        run_ship = setup.ship_of_later_run(ship)
         launch_rank = this_launch_rank(given_ranks)
         folder = _opened_folder(path, into, rewind_to, launch_rank.rank)
         meta = meta_.read_meta(folder)
