@@ -45,6 +45,11 @@ from mlv.notices import warn
 from mlv.store import attached, blobs, layout, opening
 from mlv.store.mirrors import is_mirrored, mirrors_folder
 
+_ACCOUNTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Variables of the environment on which it depends what bucket a name is that of."""
 _THREADS = 16
 """Experiments, and requests beside theirs, at once."""
 _LOOKS = 4
@@ -88,7 +93,9 @@ class Mirror:
         query = "&".join(f"{name}={value}" for name, value in sorted(options.items()))
         self._bucket = f"{parts.scheme}://{parts.netloc}"
         self._query = f"?{query}" if query else ""
-        identity = f"{self._bucket}/{self._query}"
+        identity = "\n".join(
+            [self._bucket, self._query, *(os.environ.get(name, "") for name in _ACCOUNTS.get(parts.scheme, ()))]
+        )
         self._home = mirrors_folder() / sha256(identity.encode()).hexdigest()[:24]
         self._tree = self._home / "tree"
         self.folder = self._tree / self.prefix
@@ -295,7 +302,9 @@ def mirror_of(folder: Path) -> Mirror | None:
         bucket, _, query = opening.content(Path(top, parts[0], "url")).decode().partition("?")
     except (OSError, UnicodeDecodeError):
         return None
-    return Mirror(f"{bucket}/{quote('/'.join(parts[2:]))}{'?' + query if query else ''}")
+    mirror = Mirror(f"{bucket}/{quote('/'.join(parts[2:]))}{'?' + query if query else ''}")
+    # Not where the environment leads to another bucket of that name now.
+    return mirror if os.path.realpath(mirror.folder) == real else None
 
 
 def mirrored(url: str) -> Mirror:

@@ -182,11 +182,11 @@ class MirroredExperiment:
     def _new_meta(self, state: MirrorState | None, there: ListedExperiment) -> bytes | None:
         """Return the content of meta.json, None where it is here."""
         stored = there.metas[-1]
-        if state is not None and state.meta == [*stored]:
+        if state is not None and state.meta == _stamp(stored):
             return None
         content = self._objects.get(stored)
         if state is not None and sha256(content).hexdigest() == state.id:
-            state.meta = [*stored]
+            state.meta = _stamp(stored)
             return None
         return content
 
@@ -194,7 +194,7 @@ class MirroredExperiment:
         """Read objects again that have another size or time than when they were read: none should ever change."""
         held = {stored.key: (segment, stored) for own in there.segments.values() for segment, stored in own.items()}
         for key, (size, modified, _) in list(state.refused.items()):
-            if key not in held or [*held[key][1]][1:] != [size, modified]:
+            if key not in held or _stamp(held[key][1]) != [key, size, modified]:
                 state.refused.pop(key)
         for key, (size, modified, digest) in list(state.objects.items()):
             if key not in held:
@@ -240,7 +240,7 @@ class MirroredExperiment:
         if meta is None:
             meta = opening.content(self._folder / layout.META)
         state = MirrorState(self._path, first=first if first is not None else before.first if before is not None else [])
-        state.meta, state.id = [*there.metas[-1]], sha256(meta).hexdigest()
+        state.meta, state.id = _stamp(there.metas[-1]), sha256(meta).hexdigest()
         if before is not None:
             state.refused = dict(before.refused)
         building = self._scratch()
@@ -388,6 +388,10 @@ class MirroredExperiment:
                 with suppress(FileNotFoundError):
                     (self._folder / path).unlink()
                 state.brought.pop(path)
+
+
+def _stamp(stored: StoredObject) -> list[Any]:
+    return [stored.key, stored.size, stored.modified]
 
 
 def _digest_of(there: ListedExperiment) -> str:

@@ -13,7 +13,7 @@ import mlv
 from mlv.audit.verify import verify
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.store import open_store
-from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead
+from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead, RanksNotMet
 from mlv.store.mirrors import is_mirrored
 
 pytest.importorskip("obstore")
@@ -52,6 +52,7 @@ def test_reading(tmp_path, url):
     assert (same.id, same.params["lr"], same.name) == (exp.id, 0.1, "long")
     assert same.summary()["loss"].last == exp.summary()["loss"].last
     assert not (same.path / "models").exists()
+    assert same.latest.path.read_bytes() == b"weights 3"
     assert same.load_extra("note") == {"a": 1}
     assert is_mirrored(same.path)
     found = mlv.find(url)
@@ -133,6 +134,32 @@ def test_a_checkpoint_that_was_not_shipped(tmp_path, url):
     with pytest.raises(CheckpointMissing, match=r"models/.* is not shipped yet.*rewind_to"):
         mlv.Exp.open(f"{url}/long", into=tmp_path / "node2")
     assert not (tmp_path / "node2").exists()
+
+
+def test_a_checkpoint_on_its_way(tmp_path, url):
+    """One that has not arrived is told as such where it is asked for."""
+    exp = trained(tmp_path / "node", range(2))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"), files=False, whole=False)
+
+    with pytest.raises(CheckpointMissing, match="is not shipped yet"):
+        _ = mlv.Exp.open(f"{url}/long").latest
+
+
+def test_other_ranks_wait_for_the_main_one(tmp_path, url, monkeypatch):
+    """A rank above 0 brings nothing: it takes what rank 0 has brought, and says so where that does not come."""
+    exp = trained(tmp_path / "node", range(2))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "0.2")
+    with pytest.raises(RanksNotMet, match="main rank brought no experiment"):
+        mlv.Exp.open(f"{url}/long", into=tmp_path / "here")
+    monkeypatch.setenv("RANK", "0")
+    assert mlv.Exp.open(f"{url}/long", into=tmp_path / "here").id == exp.id
+    monkeypatch.setenv("RANK", "1")
+    assert mlv.Exp.open(f"{url}/long", into=tmp_path / "here").path == tmp_path / "here" / "long"
 
 
 def test_bad_input(tmp_path, url):

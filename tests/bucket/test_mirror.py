@@ -462,6 +462,19 @@ def test_a_root_within_another(tmp_path, store, mirror):
     assert same.url == f"{URL}/long"
 
 
+def test_another_account_has_a_mirror_of_its_own(tmp_path, store, mirror, monkeypatch):
+    """Buckets of one name behind two endpoints are two, and the mirror of one never gets what is in the other."""
+    lay(made(tmp_path).path, store, "long")
+    mirror.refresh()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere:9000")
+
+    other = Mirror(URL, MemoryStore())
+
+    assert other.folder != mirror.folder
+    if pytest.importorskip("obstore"):
+        assert mirror_of(mirror.folder / "long") is None
+
+
 def test_a_url_that_leads_out_of_the_mirror():
     """`..` in a URL is refused."""
     with pytest.raises(InvalidArgument, match="cannot be mirrored"):
@@ -581,7 +594,7 @@ def test_times_alone_do_not_matter(tmp_path, store, mirror):
 
     class Moved(MemoryStore):
         def objects(self, prefix: str = "", after: str = ""):
-            return (StoredObject(key, size, 5.0) for key, size, _ in super().objects(prefix, after))
+            return (StoredObject(stored.key, stored.size, 5.0) for stored in super().objects(prefix, after))
 
     moved = Moved()
     moved.content = store.content
