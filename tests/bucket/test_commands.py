@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,34 @@ def test_a_full_disk(bucket, tmp_path):
 
     mirror.refresh()
     assert (mirror.folder / "big" / "log.jsonl").read_bytes() == (big / "log.jsonl").read_bytes()
+
+
+def test_the_page_of_a_bucket(bucket, tmp_path):
+    """`mlv ui URL` shows what is in the bucket, files included, and what is shipped while it is open."""
+    pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
+    pytest.importorskip("starlette", reason="the page needs mlvlogger[ui]")
+    command = [sys.executable, "-m", "mlv", "ui", bucket, "--no-open", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stdout if "http://" in line)
+            url = line[line.index("http://") :].strip()
+            assert b"short" in asked(f"{url}api/index")
+            with mlv.Exp(tmp_path / "node", "later", {}, capture=()) as exp:
+                exp.log({"loss": 0.1}, step=0)
+            lay(exp.path, open_store(bucket), "later")
+            deadline = time.monotonic() + 60
+            while b"later" not in asked(f"{url}api/index"):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            process.kill()
+            process.stdout.close()
+
+
+def asked(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:
+        return answer.read()
 
 
 def test_outputs_of_a_bucket_go_elsewhere(command, bucket, tmp_path):
