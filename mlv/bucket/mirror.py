@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote, urlsplit
 from mlv.bucket import names
 from mlv.bucket.contents import ExperimentObjects
 from mlv.bucket.listing import ListedExperiment, listed, problem_of_key
-from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, write_state
+from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, remove_files, write_state
 from mlv.bucket.mirrored_files import OF_A_NAME, MirroredFiles
 from mlv.bucket.store import ObjectStore, checked_url, open_store
 from mlv.digests import sha256
@@ -188,19 +188,20 @@ class Mirror:
         """Remove the experiments that are not in the bucket any more."""
         for folder in list(layout.walk(self.folder)) if self.folder.is_dir() else []:
             if _below(folder, self.folder) not in experiments:
-                self._remove(_below(folder, self._tree))
+                with self._alone(path := _below(folder, self._tree)):
+                    self._remove(path)
 
     def _remove(self, path: str) -> None:
         """Remove what is here of an experiment, without those below it."""
         folder = self._tree / path
         with suppress(FileNotFoundError):
             self._state_path(path).unlink()
+        remove_files(folder)
         with suppress(FileNotFoundError):
             (folder / layout.META).unlink()
         for stream in layout.streams_in(folder) if folder.is_dir() else []:
             (folder / layout.stream_file(stream)).unlink()
-        for name in layout.KEEPING:
-            shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.rmtree(folder / layout.HOUSEKEEPING, ignore_errors=True)
 
     # Files.
 
