@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -141,9 +141,11 @@ class Mirror:
         """Call a function for each experiment, several at once; the first error ends all."""
         with ThreadPoolExecutor(_THREADS) as threads:
             futures = {each.path: threads.submit(act, each) for each in there}
-            _, pending = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            for future in pending:
-                future.cancel()
+            try:
+                wait(futures.values(), return_when=FIRST_EXCEPTION)
+            finally:  # also after Ctrl-C: a thousand experiments are not waited for
+                for future in futures.values():
+                    future.cancel()
             # Those that failed first: of those that were cancelled nothing can be said.
             for future in sorted(futures.values(), key=lambda future: future.cancelled()):
                 if not future.cancelled():
@@ -217,14 +219,25 @@ class Mirror:
             ExperimentBusy: Another process does not get done with the experiment.
             FileUnusable: The mirror cannot be written.
         """
+        with ThreadPoolExecutor(_THREADS) as requests:
+            return self._bring_files(folder, paths, requests)
+
+    def bring_all_files(self, folders: Sequence[Path]) -> Iterator[list[str]]:
+        """Bring the files of several experiments as `bring_files` does, some at once; yield the notices of each in order."""
+        with ThreadPoolExecutor(_THREADS) as requests, ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(lambda folder: self._bring_files(folder, None, requests), folders)
+
+    def _bring_files(self, folder: Path, paths: Collection[str] | None, requests: Executor) -> list[str]:
         path = _below(folder, self._tree)
-        with self._writing(), self._alone(path), ThreadPoolExecutor(_THREADS) as threads:
+        with self._writing(), self._alone(path):
             state = read_state(self._state_path(path))
             if state is None:
                 return [f"{self._url_of(folder)} is not in the mirror any more: list it again"]
             objects = ExperimentObjects(self._store, _below(folder, self.folder))
-            notices = MirroredFiles(objects, self._tree, folder, state).bring(paths, threads)
-            write_state(self._state_path(path), state)
+            try:
+                notices = MirroredFiles(objects, self._tree, folder, state).bring(paths, requests)
+            finally:
+                write_state(self._state_path(path), state)
         return [f"{self._url_of(folder)}: {notice}" for notice in notices]
 
     # The folder of the mirror.
@@ -258,6 +271,8 @@ class Mirror:
         except Timeout:
             text = f"another process has been bringing {self._tree / path} up to date for {_LOCK_WITHIN_S:g} s: try again later"
             raise ExperimentBusy(text, path=str(self._tree / path)) from None
+        except NotImplementedError:
+            pass  # a file system without locks: what two made of it together does not fit the state, and is made anew
         try:
             yield
         finally:

@@ -57,6 +57,7 @@ def test_every_command_that_reads(command, bucket):
         shown = command(*words)
         assert (shown.returncode, shown.stderr) == (0, ""), words
         assert "loss" in shown.stdout, words
+    assert f"{bucket}/long" in command("show", f"{bucket}/long").stdout
 
 
 def test_sql_and_plot(command, bucket):
