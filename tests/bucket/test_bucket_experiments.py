@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bucket.laid import OTHER, lay
+from bucket.laid import lay
 
 import mlv
 from mlv.audit.verify import verify
 from mlv.bucket.mirror import Mirror
+from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead, RanksNotMet
+from mlv.store import layout
 from mlv.store.mirrors import is_mirrored
 
 pytest.importorskip("obstore")
@@ -35,6 +37,12 @@ def trained(root: Path, steps: range, exp: mlv.Exp | None = None) -> mlv.Exp:
         models.save(_writing(step), step=step)
     exp.flush()
     return exp
+
+
+def push(root: Path, url: str) -> None:
+    """Ship a tree with the real shipper."""
+    for shipped in Push(root, open_store(url)).run(list(layout.walk(root))):
+        assert (shipped.different, shipped.notes) == ([], [])
 
 
 def _writing(step: int) -> Any:
@@ -96,7 +104,7 @@ def test_nothing_is_logged_into_a_bucket(tmp_path, url):
 def test_going_on_elsewhere(tmp_path, url):
     """A run goes on from a checkpoint on another machine, while the zombie on the old one still ships: both runs are kept."""
     old = trained(tmp_path / "node1", range(5))
-    lay(old.path, open_store(f"{url}/long"), whole=False)
+    push(tmp_path / "node1", url)
 
     new = mlv.Exp.open(f"{url}/long", into=tmp_path / "node2", rewind_to=3, capture=())
     assert new.path == tmp_path / "node2" / "long"
@@ -107,8 +115,8 @@ def test_going_on_elsewhere(tmp_path, url):
     trained(tmp_path, range(5, 7), old)  # it does not know
     old.close()
     new.close()
-    lay(old.path, open_store(f"{url}/long"), whole=False)
-    lay(new.path, open_store(f"{url}/long"), copy=OTHER, whole=False)
+    push(tmp_path / "node1", url)
+    push(tmp_path / "node2", url)
 
     seen = mlv.Exp.open(f"{url}/long")
     events = [(event.run, event.seq) for event in seen.events()]
