@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
-from mlv.bucket import names, positions
+from mlv.bucket import names, pending, positions
 from mlv.bucket.patience import Patience
 from mlv.bucket.shipper import Shipped, Shipper
 from mlv.bucket.store import ObjectStore
@@ -70,7 +70,8 @@ class Push:
     def pending(self, folder: Path) -> Shipped:
         """Return what would be shipped of an experiment, as far as its folder knows; neither it nor the bucket changes."""
         shipped = Shipped(path_below(self._root, folder))
-        lines, files = Shipper(folder, shipped.path, self._store).pending()
+        position = pending.position_of(folder, shipped.path, self._store.url)
+        lines, files = pending.lines(position, pending.sizes(folder)), pending.files(folder, position)
         shipped.lines_bytes, shipped.segments = sum(lines.values()), len(lines)
         if self._with_files:
             shipped.files, shipped.files_bytes = len(files), sum(files.values())

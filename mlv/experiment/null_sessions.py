@@ -41,7 +41,7 @@ class DisabledSession(Session):
 
     def __init__(self, folder: Path, exp_id: str, meta: bytes, *, read_from: Path | None = None, **options: Any) -> None:
         """Prepare a run; `meta` is the text of meta.json, `read_from` an experiment that exists already."""
-        super().__init__(folder, exp_id, **{**options, "outputs": ()})
+        super().__init__(folder, exp_id, **{**options, "outputs": (), "ship": None})
         self._meta, self._read_from = meta, read_from
         self._states = [State()]
 

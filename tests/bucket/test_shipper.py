@@ -6,7 +6,7 @@ import shutil
 from datetime import datetime, timezone
 
 import pytest
-from memory import MemoryStore
+from bucket.memory import MemoryStore
 
 import mlv
 from mlv.audit.redact import redact
