@@ -227,9 +227,10 @@ def test_disabled(monkeypatch, tmp_path):
     [{"mode": "foo"}, {"id": "a/b"}, {"id": " "}, {"id": ".."}, {"project": "a/b"}, {"resume": "perhaps"}, {"reinit": "maybe"}],
 )
 def test_arguments_that_cannot_be(arguments, tmp_path):
-    """What wandb refuses is refused before anything is made."""
-    with pytest.raises(wandb.UsageError, match=str(next(iter(arguments.values())))):
+    """What wandb refuses is refused before anything is made; where its error is a ValueError, so is this."""
+    with pytest.raises(wandb.UsageError, match=str(next(iter(arguments.values())))) as caught:
         wandb.init(**arguments)
+    assert isinstance(caught.value, ValueError) == bool({"mode", "resume", "reinit"} & arguments.keys())
     assert not (tmp_path / "runs").exists()
 
 
@@ -536,8 +537,13 @@ def test_config():
 
 def test_config_values_of_any_kind():
     """Functions, classes and objects become texts, sets lists: nothing in a config ends a run."""
-    config = wandb.init(project="p", config={"f": os.path.join, "s": {1}, "c": dict, "p": Path("a"), "n": math.nan}).config
+    values = {"f": os.path.join, "s": {1}, "c": dict, "p": Path("a"), "n": math.nan, "i": 1 + 2j}
+    run = wandb.init(project="p", config=values)
+    config = run.config
+    run.log({"i": 1 + 2j})
+    run.finish()
 
+    assert (rows(run), config.i) == ([(0, {"i": "1+2j"})], "1+2j")
     assert config.f == f"{os.path.__name__}.join"
     assert (config.s, config.c, config.p) == ([1], "builtins.dict", "a")
     assert math.isnan(config.n)
