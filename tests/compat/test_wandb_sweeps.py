@@ -23,6 +23,7 @@ from wandb_folder import own_folder
 import mlv
 import mlv.compat.wandb as wandb
 from mlv.audit.verify import verify
+from mlv.compat.wandb.__main__ import main
 from mlv.compat.wandb.sweeps.command import command_of
 from mlv.compat.wandb.sweeps.parameters import config_at, grid, parameters_of
 
@@ -204,6 +205,16 @@ def test_failures(capsys, monkeypatch):
 
 
 @pytest.mark.usefixtures("inline")
+def test_scripts_that_exit():
+    """A function that exits is over, and how says its code; the next point is tried."""
+    sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"values": [0, 1]}}}, project="p")
+    wandb.agent(sweep_id, function=lambda: sys.exit(wandb.init().config.a))
+
+    assert [point["state"] for point in points(sweep_id)] == ["finished", "failed"]
+    assert [run.state for run in wandb.Api().sweep(f"p/{sweep_id}").runs] == ["finished", "failed"]
+
+
+@pytest.mark.usefixtures("inline")
 def test_an_interrupted_point_is_tried_again():
     """Ctrl-C ends the agent; the next one tries that point again."""
     sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"values": [1, 2]}}}, project="p")
@@ -378,11 +389,18 @@ def tried() -> list[int]:
     return sorted(int(line.split()[0]) for line in path.read_text().splitlines()) if path.exists() else []
 
 
-def test_a_program():
+def test_a_program(capsys):
     """A program is run for each point, unchanged, with the drop-in in the place of wandb; its exit status is how it ended."""
-    sweep_id = program_sweep(3)
-    wandb.agent(sweep_id)
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
+    Path("train.py").write_text(PROGRAM)
+    Path("sweep.yaml").write_text('{"method": "grid", "program": "train.py", "parameters": {"a": {"values": [0, 1, 2]}}}')
+    assert main(["sweep", "sweep.yaml", "-p", "p", "--name", "own"]) == 0
+    sweep_id = capsys.readouterr().out.split()[4]
+    assert main(["agent", f"p/{sweep_id}"]) == 0
+    assert [main(["agent", "p/none"]), main(["sweep", "none.yaml"])] == [1, 1]
+    assert [line[:12] for line in capsys.readouterr().err.splitlines()[-2:]] == ["wandb: ERROR"] * 2
 
+    assert wandb.Api().sweep(f"p/{sweep_id}").name == "own"
     assert [point["state"] for point in points(sweep_id)] == ["finished", "finished", "failed"]
     assert tried() == [0, 1, 2]
     assert sorted(run.config["a"] for run in wandb.Api().sweep(f"p/{sweep_id}").runs) == [0, 1, 2]

@@ -14,14 +14,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mlv import Exp
+from mlv import Exp, MlvError
 from mlv.compat.replacing import environment_of
 from mlv.compat.wandb import folders, limits
 from mlv.compat.wandb.errors import NotFound
 from mlv.compat.wandb.settings import Settings, resolved
 from mlv.compat.wandb.starting import finish_all
 from mlv.compat.wandb.sweeps.command import command_of
-from mlv.compat.wandb.sweeps.folder import FOLDER, Claim, SweepFolder
+from mlv.compat.wandb.sweeps.folder import Claim, SweepFolder
 from mlv.compat.wandb.sweeps.hyperband import EarlyTermination, bands_of
 from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of
 from mlv.compat.wandb.sweeps.trial import variables_of
@@ -168,6 +168,9 @@ def _call(function: Callable[[], Any], claim: Claim) -> str:
         except EarlyTermination:
             finish_all()
             return "stopped"
+        except SystemExit as end:  # of a script that is called as a function: the next point is tried all the same
+            finish_all(1 if end.code else 0)
+            return "failed" if end.code else "finished"
         except Exception:  # of the user's code: the next point may do better
             traceback.print_exc()
             finish_all(1)
@@ -260,7 +263,11 @@ def _value_of(claim: Claim) -> float | None:
     path = folders.with_id(claim.sweep.project, claim.point.run_id)
     if name is None or path is None:
         return None
-    summary = Exp.open(path).summary()
+    try:
+        summary = Exp.open(path).summary()
+    except MlvError as error:  # of an experiment that was moved or damaged: the point has ended all the same
+        termerror(f"Run {claim.point.run_id} cannot be read: {error}")
+        return None
     metric = summary.get(name) or summary.get(name.replace(".", "/"))
     value = None if metric is None else metric.min if goal == "minimize" else metric.max
     return value if value is not None and value == value and abs(value) != float("inf") else None
@@ -281,8 +288,8 @@ def _sweep_folder(sweep_id: str, project: str | None) -> SweepFolder:
     if not _ID.fullmatch(sweep_id):
         raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
     if project is not None:
-        return SweepFolder(_project_folder(chosen, project) / FOLDER / sweep_id)
-    found = next(iter(sorted(root.glob(f"*/{FOLDER}/{sweep_id}"))), None)
+        return SweepFolder(_project_folder(chosen, project) / folders.SWEEPS / sweep_id)
+    found = next(iter(sorted(root.glob(f"*/{folders.SWEEPS}/{sweep_id}"))), None)
     if found is None:
         raise NotFound(f"there is no sweep {sweep_id!r} below {root}: give what wandb.sweep(config) returned, and its project")
     return SweepFolder(found)
