@@ -25,7 +25,10 @@ import mlv.compat.wandb as wandb
 from mlv.audit.verify import verify
 from mlv.compat.wandb.__main__ import main
 from mlv.compat.wandb.sweeps.command import command_of
+from mlv.compat.wandb.sweeps.folder import SweepFolder
+from mlv.compat.wandb.sweeps.hyperband import bands_of
 from mlv.compat.wandb.sweeps.parameters import config_at, grid, parameters_of
+from mlv.compat.wandb.sweeps.search import Search
 
 GRID = {"method": "grid", "parameters": {"lr": {"values": [1, 2]}, "deep": {"parameters": {"b": {"values": ["x", "y"]}}}}}
 CONFIGS = [{"lr": lr, "deep": {"b": b}} for lr in (1, 2) for b in ("x", "y")]
@@ -301,6 +304,40 @@ def test_what_is_not_there():
         wandb.agent(sweep_id)
     with pytest.raises(wandb.UsageError, match="prior_runs"):
         wandb.sweep({"method": "random", "parameters": {"a": {"value": 1}}}, prior_runs=["r1"])
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_point_that_ends_while_another_agent_looks():
+    """An agent that read a point before it ended, and asks for its lock afterwards, does not try it again."""
+    sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"values": [0, 1]}}}, project="p")
+    folder = SweepFolder(Path("runs/p/.wandb-sweeps", sweep_id))
+    search = Search(folder)
+    first = folder.claim(search.propose)
+    points = folder.points()
+    first.release("finished", None)
+    folder.points = lambda: points
+    second = folder.claim(search.propose)
+
+    assert (first.point.config, second.point.config) == ({"a": 0}, {"a": 1})
+    assert [point.tries for point in SweepFolder(folder.path).points()] == [1, 1]
+    second.release("finished", None)
+    assert sorted(path.name for path in (folder.path / "points").iterdir()) == [
+        "0.end.json", "0.json", "0.lock", "1.end.json", "1.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("setting", "bands"),
+    [
+        ({"min_iter": 3, "eta": 3}, [3, 9, 27]),
+        ({"min_iter": 2}, [2, 6, 18]),
+        ({"max_iter": 27, "s": 2, "eta": 3}, [3, 9]),
+        ({"max_iter": 4, "s": 5, "eta": 2}, [1, 2]),
+    ],
+)
+def test_bands(setting, bands):
+    """Bands are powers of `eta` above `min_iter`, or so many below `max_iter`."""
+    assert bands_of({"type": "hyperband", **setting})[0][:3] == bands
 
 
 # Agents with programs, and several of them.

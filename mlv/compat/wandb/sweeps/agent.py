@@ -26,6 +26,7 @@ from mlv.compat.wandb.sweeps.hyperband import EarlyTermination, bands_of
 from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of
 from mlv.compat.wandb.sweeps.trial import variables_of
 from mlv.compat.wandb.terminal import termerror, termlog
+from mlv.compat.wandb.values import plain_or_itself
 
 _FLAPPING_S, _FLAPPING_FAILURES, _MOST_INITIAL_FAILURES = 60, 3, 5
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -54,7 +55,7 @@ def sweep(
     """
     if prior_runs:
         limits.refuse("sweep(prior_runs=...)", "a sweep begins without runs, and mlv.find(folder) compares it with others")
-    config = checked_config(sweep() if callable(sweep) else sweep)
+    config = checked_config(plain_or_itself(sweep() if callable(sweep) else sweep))
     if config.get("early_terminate"):
         bands_of(config["early_terminate"])
     chosen = resolved(None)

@@ -135,16 +135,21 @@ class SweepFolder:
 
     def _taken_over(self, point: Point) -> Claim | None:
         """Take a point whose agent died, or was interrupted; return None for others."""
-        if point.is_done or point.tries >= _MOST_TRIES:
+        if not _is_for_another_try(point):
             return None
         lock = hold(self._lock_of(point.number))
-        if lock is None or not lock.is_certain:
+        if lock is None:
+            return None
+        # Read it again under its lock: its agent may have recorded its end between the two.
+        now = self._point(point.number)
+        if now is None or not _is_for_another_try(now) or not lock.is_certain:
+            lock.drop()
             return None
         path = self.path_of(point.number)
         path.with_suffix(".end.json").unlink(missing_ok=True)
-        point = replace(point, run_id=generate_id(), tries=point.tries + 1, end={})
-        _write(path, _content(point))
-        return Claim(self, point, lock)
+        again = replace(now, run_id=generate_id(), tries=now.tries + 1, end={})
+        _write(path, _content(again))
+        return Claim(self, again, lock)
 
     def _point(self, number: int) -> Point | None:
         path = self.path_of(number)
@@ -173,6 +178,10 @@ class SweepFolder:
         finally:
             if lock is not None:
                 lock.release()
+
+
+def _is_for_another_try(point: Point) -> bool:
+    return not point.is_done and point.tries < _MOST_TRIES
 
 
 def _held(path: Path, within_s: float) -> HeldLock | None:
