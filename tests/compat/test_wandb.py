@@ -794,8 +794,16 @@ def test_restore():
     assert Path("back/a.txt").read_text() == "text"
     with pytest.raises(ValueError, match=r"none\.txt not found"):
         run.restore("none.txt")
-    with pytest.raises(wandb.UsageError, match="run_path"):
-        run.restore("a.txt", run_path="other/run")
+    with wandb.init(project="q", reinit="create_new") as other:
+        with other.restore("a.txt", run_path=f"lab/p/{run.id}") as file:
+            assert (file.name, file.read()) == (os.path.join(other.dir, "a.txt"), "text")
+        with pytest.raises(ValueError, match="no run 'none'"):
+            other.restore("a.txt", run_path="p/none")
+    run.finish()
+    with wandb.restore("a.txt", run_path=run.path, root="once") as file:
+        assert file.read() == "text"
+    with pytest.raises(ValueError, match=r"none\.txt not found in p/"):
+        wandb.restore("none.txt", run_path=run.path)
 
 
 def test_log_code():
