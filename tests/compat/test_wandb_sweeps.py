@@ -443,16 +443,27 @@ def test_a_program(capsys):
     assert sorted(run.config["a"] for run in wandb.Api().sweep(f"p/{sweep_id}").runs) == [0, 1, 2]
 
 
+def test_other_drop_ins(monkeypatch):
+    """A program has the drop-ins that its agent has, and that for wandb."""
+    monkeypatch.setenv("MLV_RUN_AS", "tensorboard")
+    source = "import os; open('as.txt', 'w').write(os.environ['MLV_RUN_AS'])"
+    command = ["${interpreter}", "-S", "-c", source]
+    sweep_id = wandb.sweep({"method": "grid", "command": command, "parameters": {"a": {"value": 1}}}, project="p")
+    wandb.agent(sweep_id, project="p")
+
+    assert Path("as.txt").read_text() == "tensorboard,wandb"
+
+
 def test_several_agents():
     """Agents in several processes share the points of a sweep, each of which is tried once."""
-    sweep_id = program_sweep(6)
+    sweep_id = program_sweep(5)
     agents = [begun_agent(sweep_id) for _ in range(3)]
     outputs = [agent.communicate(timeout=100)[1] for agent in agents]
 
     assert [agent.returncode for agent in agents] == [0, 0, 0], outputs
-    assert tried() == [0, 1, 2, 3, 4, 5]
+    assert tried() == [0, 1, 2, 3, 4]
     runs = wandb.Api().sweep(f"p/{sweep_id}").runs
-    assert sorted(run.config["a"] for run in runs) == [0, 1, 2, 3, 4, 5]
+    assert sorted(run.config["a"] for run in runs) == [0, 1, 2, 3, 4]
     assert {verify(run.exp.path).verdict for run in runs} == {"intact"}
 
 

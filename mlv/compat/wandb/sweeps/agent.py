@@ -188,7 +188,8 @@ def _run(claim: Claim, forward_signals: bool, term_timeout: int | None) -> str:
     """Run the program for a point; return how that ended."""
     path = claim.path.with_suffix(".args")
     command = command_of(claim.sweep.config, claim.point.config, path)
-    environment = {**environment_of(["wandb"], os.environ), **variables_of(claim)}
+    replaced = [name for name in os.environ.get("MLV_RUN_AS", "").split(",") if name]
+    environment = {**environment_of(list(dict.fromkeys([*replaced, "wandb"])), os.environ), **variables_of(claim)}
     # A program whose agent is killed goes on: as long as it does, it holds the point.
     fds = () if claim.lock is None or os.name == "nt" else (claim.lock.fd,)
     try:
