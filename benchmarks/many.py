@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -23,6 +24,7 @@ from benchmarks.figures import Figure, plain
 from benchmarks.measuring import check_count, folder, in_turn, quantile, timed_ms
 from mlv import Exp, find
 from mlv.cli import index, ls
+from mlv.executors import executor_of
 from mlv.store.seals import Chain
 
 _TAIL_BYTES = 4096
@@ -77,6 +79,26 @@ def pooling(quick: bool) -> list[Figure]:
         check_count(int(find(root).aggregate(over="seed", stats=(), ci=None)["count"].sum()), 2 * count * (_EVENTS - 3))
         spent = in_turn(by_duckdb, mlv, 3)
     return [_figure(f"aggregate() over {count:,} experiments, cold (reference: DuckDB's read_json)", spent, 3)]
+
+
+def scaling(quick: bool) -> list[Figure]:
+    """`.aggregate()` and `.frame()` on two processes, beside one; both have been started before."""
+    count = 300 if quick else 1000
+    with folder() as place, executor_of(1) as one, executor_of(2) as two:
+        root = experiments(place / "runs", count)
+        figures = []
+        for call in ("aggregate", "frame"):
+
+            def on(executor: Executor, call: str = call) -> float:
+                return timed_ms(lambda: getattr(find(root), call)(on=executor))
+
+            for executor in (one, two):
+                on(executor)
+            spent = in_turn(lambda: on(one), lambda: on(two), 5)
+            what = f"{call}(on=2) over {count:,} experiments (reference: on=1)"
+            reference, mlv = (median(values) for values in spent)
+            figures.append(Figure(what, "ms", reference, mlv, reference / mlv, "x its rate", 1.6, at_most=False))
+    return figures
 
 
 def following(quick: bool) -> list[Figure]:

@@ -81,6 +81,9 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
     safe = [stored for stored in everything if _is_usable(stored.key, problems.append)]
     folders = {_folder(stored.key) for stored in safe if _is_meta(stored.key)}
     heads = {folder for folder in folders if not _is_kept(folder, folders)}
+    for head in sorted(head for head in heads if _is_in_a_file(head, folders)):
+        heads.remove(head)
+        problems.append(f"the experiment {head[:300]!r} is passed over: another one has a file at its path")
     experiments = {head: ListedExperiment(head) for head in sorted(heads)}
     owners: dict[str, str | None] = {}
     for stored in safe:
@@ -132,9 +135,18 @@ def problem_of_key(key: str) -> str:
 
 def _is_kept(folder: str, folders: set[str]) -> bool:
     """Return whether a folder with a meta.json lies among the files of an experiment, or in the housekeeping."""
+    return any(name == layout.HOUSEKEEPING or (outer in folders and name in layout.KEEPING) for outer, name in _around(folder))
+
+
+def _around(folder: str) -> list[tuple[str, str]]:
+    """Return each folder around a folder, with the name in it that leads there."""
     parts = folder.split("/") if folder else []
-    around = [("/".join(parts[:count]), parts[count]) for count in range(len(parts))]
-    return any(name == layout.HOUSEKEEPING or (outer in folders and name in layout.KEEPING) for outer, name in around)
+    return [("/".join(parts[:count]), parts[count]) for count in range(len(parts))]
+
+
+def _is_in_a_file(folder: str, folders: set[str]) -> bool:
+    """Return whether a folder has the path of the meta.json or of a stream of an experiment around it, or lies below one."""
+    return any(outer in folders and (name == layout.META or layout.stream_of(name)) for outer, name in _around(folder))
 
 
 def _owner(folder: str, heads: set[str]) -> str | None:

@@ -146,10 +146,13 @@ class Mirror:
     def _refresh_one(self, there: ListedExperiment, requests: Executor) -> MirrorState | str | None:
         """Bring an experiment up to date; return its state, None where it went away, or a notice where it has no path here."""
         path = names.join(self.prefix, there.path)
+        objects = ExperimentObjects(self._store, there.path)
+        mirrored = MirroredExperiment(objects, self._tree, path, self._state_path(path), requests, self._scratch)
         try:
+            # Without the lock first: most are as they were, and a thousand locks take longer than the listing.
+            if (state := mirrored.current(there)) is not None:
+                return state
             with self._alone(path):
-                objects = ExperimentObjects(self._store, there.path)
-                mirrored = MirroredExperiment(objects, self._tree, path, self._state_path(path), requests, self._scratch)
                 return self._brought(mirrored, there)
         except MlvError:
             raise

@@ -127,6 +127,11 @@ class MirroredExperiment:
         self._objects, self._tree, self._path, self._folder = objects, tree, path, tree / path
         self._state_path, self._requests, self._scratch = state_path, requests, scratch
 
+    def current(self, there: ListedExperiment) -> MirrorState | None:
+        """Return the state, if nothing is new in a listing and the folder is as it was left; else None. Nothing is changed."""
+        state = read_state(self._state_path)
+        return state if state is not None and state.listing == _digest_of(there) and self._fits(state) else None
+
     def update(self, there: ListedExperiment, *, is_sure: bool) -> MirrorState:
         """Take in what is new in a listing.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from math import inf
@@ -72,6 +72,17 @@ def experiment_or_log(word: str, root: Path) -> Path:
     if path.is_file() and layout.stream_of(path.name) and not layout.is_experiment(path.absolute().parent):
         return path
     return experiment(word, root, reads=True)
+
+
+def experiments_or_log(words: Sequence[str], root: Path) -> list[Path]:
+    """Resolve words as `experiments` does; a single one may be a log file that belongs to no experiment.
+
+    Raises:
+        NotAnExperiment, InvalidArgument: As `experiments`.
+    """
+    if len(words) == 1 and Path(words[0]).is_file():
+        return [experiment_or_log(words[0], root)]
+    return experiments(words, root)
 
 
 def logical_stream_of(path: Path) -> str:

@@ -74,3 +74,12 @@ Experiments = Annotated[
     list[str], typer.Argument(metavar="EXP", help="Experiments, or folders that hold some.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the changes.")]
+On = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--on",
+        metavar="EXECUTOR",
+        help="Where the work is done: processes:4, or dask://HOST:8786 for a Dask scheduler.",
+        show_default="this process",
+    ),
+]

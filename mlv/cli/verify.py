@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
 
 from mlv import words
-from mlv.audit.findings import Finding, Report
+from mlv.audit.findings import VERDICTS, Finding, Report
 from mlv.audit.verify import verify
+from mlv.audit.verify_many import verify_many
 from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, print_json, styled
+from mlv.errors import InvalidArgument
 
 
 def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
@@ -37,14 +41,47 @@ def run_url(url: str, as_json: bool, expect: str | None = None, *, with_files: b
 
 def show(report: Report, as_json: bool) -> bool:
     """Print a report; return whether the verdict is `intact`."""
-    if as_json:
-        print_json(report.to_data())
-    else:
-        screen = Screen()
-        screen.show(verdict(report))
-        if report.findings:
-            screen.show(findings(report))
+    _print(report, None if as_json else Screen())
     return report.verdict == "intact"
+
+
+def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str | None) -> bool:
+    """Print the verdict on each experiment, and how many have it; return whether all are `intact`.
+
+    Raises:
+        InvalidArgument: There is a digest to expect, which is that of one experiment; or `on` names no executor.
+        MissingExtra, TaskNotDone: As `verify_many`.
+    """
+    if expect is not None:
+        raise InvalidArgument(
+            f"--expect is the digest of one experiment, and there are {len(folders)}: name one", expect=expect
+        )
+    screen = None if as_json else Screen()
+    counts: Counter[str] = Counter()
+    for judged in verify_many(folders, on):
+        counts[judged.report.verdict if judged.report is not None else _UNREADABLE] += 1
+        if judged.report is not None:
+            _print(judged.report, screen)
+        elif screen is None:
+            print_json({"path": str(judged.path), "error": judged.error})
+        else:
+            screen.show(styled(words.printable(f"{_UNREADABLE}  {judged.path}: {judged.error}"), "bold red"))
+    if screen is not None and len(folders) > 1:
+        numbers = ", ".join(f"{counts[name]} {name}" for name in (*VERDICTS, _UNREADABLE) if counts[name])
+        screen.show(styled(f"{words.counted(len(folders), 'experiment')}: {numbers}"))
+    return set(counts) == {"intact"}
+
+
+_UNREADABLE = "not read"
+
+
+def _print(report: Report, screen: Screen | None) -> None:
+    if screen is None:
+        print_json(report.to_data())
+        return
+    screen.show(verdict(report))
+    if report.findings:
+        screen.show(findings(report))
 
 
 def verdict(report: Report) -> Text:

@@ -34,12 +34,14 @@ def opened(path: Path) -> Iterator[Any]:
     Raises:
         MissingExtra: h5py is not installed.
         OSError: It cannot be read.
-        ValueError: It was being written.
+        ValueError: It was being written, or is damaged.
     """
     h5py, before = package("h5py", "hdf5"), _state(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
+    except RuntimeError as error:  # as h5py says of a damaged file, now and then
+        raise ValueError(str(error)) from error
     finally:
         changed = _state(path) != before
     if changed:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -31,8 +32,11 @@ class Source(Protocol):
         """The folder, or the URL."""
         ...
 
-    def paths(self) -> Iterator[str]:
-        """Yield the path of each experiment from the root, parents first."""
+    def paths(self, since: datetime | None, paths_of: Callable[[str], Iterable[str]]) -> Iterator[str]:
+        """Yield the path of each experiment from the root, at least of each with lines from after a moment.
+
+        `paths_of` returns the paths at which an experiment was found before, by its ID.
+        """
         ...
 
     def meta(self, path: str) -> bytes | None:
@@ -62,7 +66,7 @@ class TreeSource:
 
     root: str
 
-    def paths(self) -> Iterator[str]:
+    def paths(self, since: datetime | None, paths_of: Callable[[str], Iterable[str]]) -> Iterator[str]:
         """Yield the path of each experiment."""
         root = Path(self.root)
         for folder in layout.walk(root):

@@ -16,6 +16,8 @@ from mlv.lake.sources import LogFile, Source
 from mlv.store.seals import run_and_seq
 
 _SEAL = wire.mark("seal")
+REDACTED = b'Z","redacted":{'
+"""Stands behind the time of a line that was redacted."""
 _RUN = re.compile(rb'^\{"run":"([^"\\]*)","seq":\d', re.MULTILINE)
 _OTHER = rb'\n\{"run":"(?!%s")([^"\\]*)","seq":\d'
 _TAIL_BYTES = 1 << 16
@@ -31,6 +33,8 @@ class NewRange(NamedTuple):
     sha256: str
     lines: dict[str, int]
     """Number of lines of each run."""
+    is_redacted: bool
+    """Whether any of its lines may have been redacted."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def _tail(source: Source, path: str, key: LogKey, end: int) -> str:
 def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, joined: Any) -> Iterator[tuple[NewRange, bool]]:
     """Yield the ranges of whole lines from a position on, and whether each ends with a seal."""
     digest, lines, position = sha256(), Counter[str](), start
-    last, remainder = b"", [b""]
+    last, remainder, is_redacted = b"", [b""], False
     for block in source.blocks(path, key, start, size):
         cut = block.rfind(b"\n") + 1
         if not cut:
@@ -149,13 +153,14 @@ def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, j
         digest.update(whole)
         joined.update(whole)
         lines.update(lines_by_run(whole))
+        is_redacted = is_redacted or REDACTED in whole
         position += len(whole)
         last = whole[whole.rfind(b"\n", 0, len(whole) - 1) + 1 :]
         if position - start >= TASK_BYTES:
-            yield NewRange(start, position, digest.hexdigest(), dict(lines)), _SEAL in last
-            digest, lines, start = sha256(), Counter(), position
+            yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), _SEAL in last
+            digest, lines, start, is_redacted = sha256(), Counter(), position, False
     if position > start:
-        yield NewRange(start, position, digest.hexdigest(), dict(lines)), _SEAL in last
+        yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), _SEAL in last
 
 
 def lines_by_run(block: bytes) -> dict[str, int]:

@@ -110,6 +110,24 @@ def test_only_new_segments_are_fetched(tmp_path, store, mirror):
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 
+def test_the_requests_of_many_experiments(tmp_path, store, mirror):
+    """Many experiments of one stream take two requests each and one listing; with nothing new, the listing alone."""
+    exp = mlv.Exp(tmp_path, "long", {}, capture=())
+    exp.log({"loss": 1.0}, step=0)
+    exp.close()
+    for number in range(200):
+        lay(exp.path, store, f"sweep/{number}")
+    store.requests.clear()
+
+    assert len(mirror.refresh().folders) == 200
+    assert len([call for call, _ in store.requests if call == "get"]) == 400
+    assert {call for call, _ in store.requests} == {"get", "objects"}
+
+    store.requests.clear()
+    assert len(mirror.refresh().folders) == 200
+    assert store.requests == [("objects", "")]
+
+
 def test_merged_segments_are_not_read_again(tmp_path, store, mirror):
     """Where small segments became one, nothing is fetched, and a new mirror reads that one alone."""
     exp = made(tmp_path)
@@ -339,7 +357,7 @@ def test_an_experiment_where_another_has_a_file(tmp_path, store, mirror):
 
     notices = mirror.refresh().notices
 
-    assert [notice.startswith("s3://lab/runs/long/log.jsonl is passed over") for notice in notices] == [True]
+    assert ["the experiment 'long/log.jsonl' is passed over" in notice for notice in notices] == [True]
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 

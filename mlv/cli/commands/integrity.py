@@ -8,12 +8,12 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import NOT_WELL, app
-from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root, Where
+from mlv.cli.options import AsJson, Below, DryRun, Experiment, Experiments, On, Root, Where
 
 
 @app.command("verify")
 def verify(
-    exp: Experiment,
+    exps: Experiments,
     expect: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -23,27 +23,34 @@ def verify(
             show_default=False,
         ),
     ] = None,
+    on: On = None,
     files: Annotated[bool, typer.Option("--files", help="In a bucket, hash the files too: on a disk they always are.")] = False,
     as_json: AsJson = False,
     root: Below = Path("."),
 ) -> None:
-    """Check that an experiment is complete and unchanged since it was written.
+    """Check that experiments are complete and unchanged since they were written.
 
-    The verdict is intact, unproven, truncated, missing or edited.
+    The verdict is intact, unproven, truncated, missing or edited. A folder that is no experiment stands for all below it.
 
     Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
     end: only --expect does.
 
     With a URL, segments are read and proven in memory. What has not arrived is unproven, not missing, until all was shipped.
 
-    The exit status is 0 if the verdict is intact, else 1.
+    The exit status is 0 if every verdict is intact, else 1.
     """
     from mlv.cli import choose, urls, verify  # the other commands do without
 
-    url = urls.url_of(exp)
-    path = choose.experiment_or_log(exp, root) if url is None else Path(exp)
-    url = urls.mirrored_url(path) if url is None else url
-    is_intact = verify.run(path, as_json, expect) if url is None else verify.run_url(url, as_json, expect, with_files=files)
+    url = urls.url_of(exps[0]) if len(exps) == 1 else None
+    paths = choose.experiments_or_log(exps, root) if url is None else []
+    is_one = len(paths) == 1 and (on is None or expect is not None or paths[0].is_file())
+    url = urls.mirrored_url(paths[0]) if is_one else url
+    if url is not None:
+        is_intact = verify.run_url(url, as_json, expect, with_files=files)
+    elif is_one:
+        is_intact = verify.run(paths[0], as_json, expect)
+    else:
+        is_intact = verify.run_many(paths, as_json, expect, on)
     if not is_intact:
         raise typer.Exit(NOT_WELL)
 

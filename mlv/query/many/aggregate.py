@@ -63,14 +63,14 @@ def aggregate(
             skipped += pooled.skipped
     reading.check()
     whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]} if tables else {}
-    metric_names = np.array([*reading.logged.metrics, ""], object)
-    positions = whole.pop("x", np.array([]))
-    table = pandas.DataFrame({
-        **described(all_families, whole.pop("family", [])),
-        "metric": metric_names[whole.pop("metric", [])],
+    positions, none = whole.pop("x", np.array([])), np.array([], np.int64)
+    columns = {
+        **described(all_families, whole.pop("family", none)),
+        "metric": _spread([*reading.logged.metrics, ""], whole.pop("metric", none)),
         **({} if x is None else {x: _as_shown(pandas, np, x, positions)}),
         **whole,
-    })  # fmt: skip
+    }
+    table = pandas.DataFrame(columns, copy=False)  # all arrays are new
     return _with_skipped(table, skipped)
 
 
@@ -138,13 +138,20 @@ def _with_skipped(table: Any, skipped: list[str]) -> Any:
     return table
 
 
-def described(all_families: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
+def described(all_families: Sequence[Family], rows: Any) -> dict[str, Any]:
     """Return columns that describe the family of each row: its number, its kind, and the settings in which families differ."""
-    result = {"family": list(rows), "kind": [all_families[number].kind for number in rows]}
+    columns = {"kind": [family.kind for family in all_families]}
     for name in families.varying(all_families):
-        values = [family.settings.get(name) for family in all_families]
-        result[families.column_of(name)] = [values[number] for number in rows]
-    return result
+        columns[families.column_of(name)] = [family.settings.get(name) for family in all_families]
+    return {"family": rows, **{name: _spread(values, rows) for name, values in columns.items()}}
+
+
+def _spread(values: Sequence[Any], numbers: Any) -> Any:
+    """Return the value of each number as a column, whose type pandas chooses by the values that occur."""
+    np, pandas = package("numpy"), package("pandas")
+    occurring, codes = np.unique(numbers, return_inverse=True)
+    # Of a million rows pandas would look at each value.
+    return pandas.Series([values[number] for number in occurring]).array.take(codes.reshape(-1))
 
 
 def _as_shown(pandas: Any, np: Any, x: str, positions: Any) -> Any:

@@ -85,14 +85,28 @@ def run_on_experiments(executor: Executor, function: Callable[[Task], R], tasks:
     Raises:
         TaskNotDone: A worker does not see an experiment that is here: it has no share of the disk; or as `run_tasks`.
     """
-    for result, host, unseen in run_tasks(executor, partial(_with_unseen, function), tasks):
-        for folder in unseen:
+    for answer in run_tasks(executor, partial(_with_unseen, function), tasks):
+        if not isinstance(answer, _Unseen):
+            yield answer
+            continue
+        for folder in answer.folders:
             if layout.is_experiment(folder):
-                text = f"a worker on {host} does not see {folder}: workers need the experiments at the same paths as here"
-                raise TaskNotDone(text, path=str(folder), host=host)
-        yield result
+                text = (
+                    f"a worker on {answer.host} does not see {folder}: workers need the experiments at the same paths as here"
+                )
+                raise TaskNotDone(text, path=str(folder), host=answer.host)
+        yield function(answer.task)  # gone here, too: what becomes of it does not depend on executors
 
 
-def _with_unseen(function: Callable[[Task], R], task: Task) -> tuple[R, str, list[Path]]:
-    result = function(task)
-    return result, socket.gethostname(), [folder for folder in task.folders if not layout.is_experiment(folder)]
+@dataclass(frozen=True)
+class _Unseen(Generic[Task]):
+    """A task that was not run, as some of its folders are no experiments for the worker."""
+
+    task: Task
+    folders: list[Path]
+    host: str
+
+
+def _with_unseen(function: Callable[[Task], R], task: Task) -> R | _Unseen[Task]:
+    unseen = [folder for folder in task.folders if not layout.is_experiment(folder)]
+    return _Unseen(task, unseen, socket.gethostname()) if unseen else function(task)
