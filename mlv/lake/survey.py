@@ -58,6 +58,8 @@ class Survey:
     """Of each log the position behind its last whole line, and what is new up to there."""
     is_changed: bool = False
     """Whether a log no longer begins with what was taken: then nothing else is said."""
+    missing: tuple[LogKey, ...] = ()
+    """Logs that were listed and are not there."""
 
 
 def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool = False) -> Survey:
@@ -66,11 +68,12 @@ def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool 
     All lines that were taken are read again where a file is another one than then, and with `is_thorough`; else their last ones
     are.
     """
-    results = []
+    results, missing = [], []
     for log in logs:
         try:
             result = _surveyed(source, path, log, is_thorough)
         except FileNotFoundError:  # merged into another stream since it was listed
+            missing += [log.key] if log.file.size else []
             result = None if log.position.end else (log.position, ())
         except BucketError:
             raise
@@ -78,9 +81,9 @@ def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool 
             warn(f"{path}: {log.key[0]} cannot be read ({error}), and is left out", MlvWarning)
             result = (log.position, ())
         if result is None:
-            return Survey(path, is_changed=True)
+            return Survey(path, (), True, tuple(missing))
         results.append((log.key, *result))
-    return Survey(path, tuple(results))
+    return Survey(path, tuple(results), False, tuple(missing))
 
 
 def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[LogPosition, tuple[NewRange, ...]] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -367,3 +369,24 @@ def test_a_log_that_cannot_be_read_costs_only_itself(tree, url):
     assert len(values(lake.open(url))) == 1
 
     assert lake.build(tree, url).rows["metrics"] == 1
+
+
+def test_workers_that_do_not_see_the_logs(tree, url, monkeypatch):
+    """Where a worker cannot read what is there, the build fails and says so: no row goes missing."""
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    elsewhere = TreeSource(str(tree / "not" / "mounted"))
+    for module, function in (("planner", "run_survey"), ("tasks", "run_task")):
+        real = getattr(importlib.import_module(f"mlv.lake.{module}"), function)
+
+        def blind(task, real=real):
+            blind_task = task._replace(source=elsewhere) if isinstance(task, tuple) else replace(task, source=elsewhere)
+            return real(blind_task)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mlv.lake.builder.{function}", blind)
+            with pytest.raises(mlv.errors.LakeError, match="a worker cannot read a below"):
+                lake.build(tree, url)
+
+    lake.build(tree, url)
+
+    assert len(values(lake.open(url))) == 1
