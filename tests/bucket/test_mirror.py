@@ -10,7 +10,7 @@ from threading import Barrier, Thread
 
 import orjson
 import pytest
-from bucket.laid import COPY, OTHER, lay, lay_lines
+from bucket.laid import COPY, OTHER, lay, lay_lines, lines_of
 from bucket.memory import MemoryStore
 
 import mlv
@@ -45,11 +45,6 @@ def log_some(exp: mlv.Exp, steps: range) -> None:
         if step % 5 == 0:
             exp.logger("val")({"acc": step / 10}, step=step)
     exp.flush()
-
-
-def lines_of(folder: Path) -> dict[str, bytes]:
-    """The bytes of each stream."""
-    return {name: (folder / layout.stream_file(name)).read_bytes() for name in layout.streams_in(folder)}
 
 
 def identities(folder: Path) -> list[tuple[str, int]]:
