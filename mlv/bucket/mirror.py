@@ -171,20 +171,23 @@ class Mirror:
             return f"{names.join(self.url, there.path)} is passed over: it has no path in the mirror ({error})"
 
     def _brought(self, mirrored: MirroredExperiment, there: ListedExperiment) -> MirrorState | None:
+        """Take in a listing, or a later one, where small segments are merged into a larger one, or an experiment is removed."""
+        is_sure = False
         for look in range(_LOOKS):
-            with suppress(ShrunkListing):
-                try:
-                    return mirrored.update(there, is_sure=look > 0)
-                except NoSuchObject:
-                    if look == _LOOKS - 1:
-                        raise
-            # Small segments are merged into a larger one at this moment, or an experiment is removed.
+            try:
+                return mirrored.update(there, is_sure=is_sure)
+            except ShrunkListing:
+                is_sure = True  # if the next one says so too
+            except NoSuchObject:
+                is_sure = False
+                if look == _LOOKS - 1:
+                    raise
             again = listed(self._store.objects(there.path)).experiments.get(there.path)
             if again is None:
                 self._remove(names.join(self.prefix, there.path))
                 return None
             there = again
-        raise AssertionError("a sure listing is believed")
+        return mirrored.update(there, is_sure=True)
 
     def _remove_others(self, experiments: Collection[str]) -> None:
         """Remove the experiments that are not in the bucket any more."""
