@@ -192,9 +192,11 @@ class Mirror:
     def _remove_others(self, experiments: Collection[str]) -> None:
         """Remove the experiments that are not in the bucket any more."""
         for folder in list(layout.walk(self.folder)) if self.folder.is_dir() else []:
-            if _below(folder, self.folder) not in experiments:
-                with self._alone(path := _below(folder, self._tree)):
-                    self._remove(path)
+            path = _below(folder, self.folder)
+            # Twice, as a redaction takes meta.json away for a moment.
+            if path not in experiments and path not in listed(self._store.objects(path)).experiments:
+                with self._alone(_below(folder, self._tree)):
+                    self._remove(_below(folder, self._tree))
 
     def _remove(self, path: str) -> None:
         """Remove what is here of an experiment, without those below it."""

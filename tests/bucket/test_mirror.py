@@ -378,6 +378,27 @@ def test_a_removed_experiment_is_removed(tmp_path, store, mirror):
     assert list(layout.walk(mirror.folder)) == [mirror.folder / "long" / "sub"]
 
 
+def test_an_experiment_whose_meta_is_replaced_at_this_moment(tmp_path):
+    """A redaction takes meta.json away and puts another one there: the experiment does not vanish in between."""
+
+    def replace(call: str, key: str) -> None:
+        if call == "objects" and taken:
+            store.content["long/meta.json"] = taken.pop()
+
+    taken: list[bytes] = []
+    store = MemoryStore(after=replace)
+    mirror = Mirror(URL, store)
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    lay(exp.path, store, "other")
+    mirror.refresh()
+    taken.append(store.content.pop("long/meta.json"))
+
+    assert mirror.refresh().folders == [mirror.folder / "other"]
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+    assert len(mirror.refresh().folders) == 2
+
+
 @pytest.mark.parametrize("harm", ["truncate", "meta", "remove", "state", "all", "grow"])
 def test_a_mirror_that_was_harmed_is_made_anew(tmp_path, store, mirror, harm):
     """A mirror that is not as it was left gives nothing wrong: it is fetched again."""
