@@ -56,7 +56,7 @@ def lake(quick: bool) -> list[Figure]:
     """Each build is a process of its own, whose start does not count; that of its workers does."""
     if find_spec("deltalake") is None or find_spec("obstore") is None:
         return [absent("lake: deltalake and obstore are not installed (mlvlogger[lake])")]
-    count = 100 if quick else 1000
+    count = 100 if quick else 3000
     with folder() as place:
         runs = place / "runs"
         for number in range(count):
