@@ -32,6 +32,7 @@ from benchmarks import (
     crowd,
     frameworks,
     importers,
+    lake,
     many,
     media,
     pages,
@@ -67,6 +68,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "follow": many.following,
     "projections": projections.projections,
     "importers": importers.importers,
+    "lake": lake.lake,
     "allogger": compat_allogger.values,
     "printing": beside.printing,
     "others": calls.others,
@@ -102,11 +104,11 @@ def main() -> int:
         except (subprocess.SubprocessError, ValueError) as error:
             crashed += 1
             print(f"{name} crashed: {error}\n{getattr(error, 'stderr', '') or ''}", file=sys.stderr)
-    machine = _machine()
-    print(f"{', '.join(str(value) for value in machine.values())}\n")
+    about = machine()
+    print(f"{', '.join(str(value) for value in about.values())}\n")
     print(as_markdown(figures) if options.markdown else as_text(figures))
     if options.json:
-        result = {"machine": machine, "quick": options.quick, "figures": [figure.to_data() for figure in figures]}
+        result = {"machine": about, "quick": options.quick, "figures": [figure.to_data() for figure in figures]}
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     return 1 if crashed else 0
 
@@ -149,7 +151,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     return {
         "mlv": f"mlv {mlv.__version__}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",

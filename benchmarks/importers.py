@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, plain
 from benchmarks.measuring import check_count, folder, timed_ms
 
 _TAGS = ("loss", "acc", "lr", "grad/norm")
-_LEAST_RATE, _MOST_MB = 200_000, 200
+_LEAST_RATE, _LEAST_RATE_OF_OTHERS, _MOST_MB = 200_000, 100_000, 200
 
 _IMPORT = r"""
 import json, re, sys, time
@@ -34,7 +34,7 @@ def importers(quick: bool) -> list[Figure]:
     """Each import runs in a process of its own, whose memory is measured."""
     count = 50_000 if quick else 1_000_000
     with folder() as place:
-        return [*_tensorboard(place, count), *_wandb(place, count)]
+        return [*_tensorboard(place, count), *_wandb(place, count), *_others(place, count)]
 
 
 def _imported(source: Path, root: Path, expected: int) -> tuple[float, float]:
@@ -43,6 +43,61 @@ def _imported(source: Path, root: Path, expected: int) -> tuple[float, float]:
     spent_s, events, used_mb = json.loads(done.stdout)
     check_count(events, expected)
     return spent_s, used_mb
+
+
+def _others(place: Path, count: int) -> list[Figure]:
+    """Logs of DLLogger, tables of ALLogger, and histories that W&B's server gave out, each of three metrics."""
+    figures = []
+    for name, write in (("DLLogger", _write_dll), ("ALLogger", _write_tables), ("a history of W&B in Parquet", _write_history)):
+        source = place / f"source_{write.__name__}"
+        source.mkdir()
+        points, events = write(source, count)
+        spent_s, used_mb = _imported(source, place / f"of_{write.__name__}", events)
+        what = f"import of {points:,} points of {name}"
+        figures += [
+            Figure(
+                what, "points/s", None, points / spent_s, points / spent_s, "points/s", _LEAST_RATE_OF_OTHERS, at_most=False
+            ),
+            plain("  its memory", "MiB", used_mb, _MOST_MB),
+        ]
+    return figures
+
+
+def _write_dll(source: Path, count: int) -> tuple[int, int]:
+    rows = count // 3
+    with open(source / "log.json", "w") as file:
+        for step in range(rows):
+            times = {"timestamp": str(1.7e9 + step / 100), "elapsedtime": str(step / 100)}
+            data = {"loss": step / 3, "acc": step / 7, "lr": 1e-3 * step}
+            file.write(f"DLLL {json.dumps({**times, 'type': 'LOG', 'step': step, 'data': data})}\n")
+    return 3 * rows, rows
+
+
+def _write_tables(source: Path, count: int) -> tuple[int, int]:
+    import h5py
+    import numpy
+
+    rows = count // 3
+    table = numpy.zeros(rows, [("step", "i4"), ("time", "f4"), ("walltime", "f4"), ("value", "f4")])
+    table["step"] = table["walltime"] = table["value"] = numpy.arange(rows)
+    (source / "events").mkdir()
+    with h5py.File(source / "events" / "1700000000_host.h5", "w") as file:
+        for name in ("loss", "acc", "lr"):
+            file.create_dataset(f"scalar/main/{name}", data=table, maxshape=(None,), chunks=True, compression="gzip")
+    return 3 * rows, 3 * rows
+
+
+def _write_history(source: Path, count: int) -> tuple[int, int]:
+    import numpy
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = count // 3
+    steps = numpy.arange(rows)
+    columns = {"_step": steps, "_runtime": steps / 100, "_timestamp": 1.7e9 + steps / 100}
+    table = pyarrow.table({**columns, "loss": steps / 3, "acc": steps / 7, "lr": steps * 1e-3})
+    parquet.write_table(table, source / "0000.parquet")
+    return 3 * rows, rows
 
 
 def _tensorboard(place: Path, count: int) -> list[Figure]:

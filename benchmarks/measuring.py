@@ -47,9 +47,10 @@ def file_by_hand(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
+def folder(in_memory: bool = False) -> Iterator[Path]:
     """A folder that vanishes with all that is in it."""
-    with TemporaryDirectory(prefix="mlv-bench-", ignore_cleanup_errors=True) as path:
+    place = "/dev/shm" if in_memory and os.path.isdir("/dev/shm") else None
+    with TemporaryDirectory(prefix="mlv-bench-", dir=place, ignore_cleanup_errors=True) as path:
         yield Path(path)
 
 

@@ -41,6 +41,7 @@ MlvError
 └── LakeError            (OSError)            a lake cannot be built, or read
     ├── LakeMissing      (FileNotFoundError)  there is no lake
     ├── LakeDamaged      (ValueError)         its plans or tables are not what mlv wrote
+    ├── LakeBusy         (BlockingIOError)    another builder is at work, and the store does not keep two apart
     └── LakeTooNew       (ValueError)         a newer version of mlv built it
 
 MlvWarning               (UserWarning)
@@ -79,6 +80,7 @@ __all__ = [
     "InvalidParams",
     "InvalidPattern",
     "InvalidStep",
+    "LakeBusy",
     "LakeDamaged",
     "LakeError",
     "LakeMissing",
@@ -299,6 +301,10 @@ class LakeMissing(LakeError, FileNotFoundError):
 
 class LakeDamaged(LakeError, ValueError):
     """The plans or tables of a lake are not what mlv wrote: an object was edited, or another program wrote one."""
+
+
+class LakeBusy(LakeError, BlockingIOError):
+    """Another builder is at work, on a store that does not keep two apart."""
 
 
 class LakeTooNew(LakeError, ValueError):

@@ -47,7 +47,7 @@ the settings name, and no file that it writes itself holds a credential.
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 COUNTED = Sources()
 
-STARTED = {"mlv.transport.orders": "mlv.projections.follower"}
+STARTED = {"mlv.transport.orders": {"mlv.projections.follower", "mlv.bucket.follower"}}
 """What is started by its name as a process of its own, and imports everything anew."""
 
 NAMED = re.compile(r"mlv(?:\.\w+)+\.?")
@@ -88,7 +88,7 @@ def by_name(module: str, name: str) -> Iterator[str]:
     """The module that a text names, such as `mlv.query.tail` or, in front of a brace, `mlv.media.`."""
     while name not in MODULES:
         name = name.rpartition(".")[0]
-    if name != "mlv" and STARTED.get(module) != name:
+    if name != "mlv" and name not in STARTED.get(module, ()):
         yield name
 
 

@@ -42,6 +42,7 @@ FRAMEWORKS = (
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
     "sklearn": sys.version_info >= (3, 11) and find_spec("sklearn"),  # before, there is none with callbacks
+    "lake": find_spec("deltalake") and find_spec("obstore") and find_spec("duckdb") and find_spec("pandas"),
     "jq": shutil.which("jq"),
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
@@ -49,7 +50,7 @@ OPTIONAL = {
     "matplotlib": find_spec("matplotlib") and find_spec("pandas") and find_spec("pyarrow"),
     "tensorboard": find_spec("tensorboardX"),
     "hdf5": find_spec("h5py"),
-    "mlv push": find_spec("obstore"),
+    **dict.fromkeys(("mlv push", "MLV_SHIP"), find_spec("obstore")),
     "h5py": find_spec("h5py") and find_spec("yaml") and find_spec("matplotlib"),
 }
 
@@ -91,7 +92,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: None) -> Path:
     """A folder to work in, where `mlv` and `python` are the ones under test."""
     programs = tmp_path / "bin"
     programs.mkdir()

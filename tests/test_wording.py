@@ -19,7 +19,7 @@ VERBS = set(
     Fold Follow Forget Format Fsync Give Go Group Hand Hash Have Hold Implement Import Initialise Install Interrupt Join
     Judge Keep Learn Leave Let Link List Listen Load Lock Log Look Make Map Mark Mask Measure Merge Move Name Note Number
     Open Parse Pass Plot
-    Point Prepare Print Publish Put Query Raise Read Rebuild Recognise Record Recover Redact Redirect Refuse
+    Point Prepare Print Publish Push Put Query Raise Read Rebuild Recognise Record Recover Redact Redirect Refuse
     Register Release Remember Remove Rename Render Repeat Replace Report Reserve Resolve Restore Return Rewind Round
     Run Save Say Seal See Select Send Serve Set Settle Share Ship Show Sign Skip Sleep Sort Spell Split Start Store Suggest
     Summarise Summarize Survey Take Tell Time Trace Translate Treat Try Turn Undo Wait Wake Warn Wrap Write Yield

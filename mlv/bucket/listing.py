@@ -53,11 +53,23 @@ class ListedExperiment:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing more is on its way: one copy has shipped its seal, all its lines and all its files."""
-        return any(whole.size == self._size(whole.copy) for whole in self.wholes) or self.copies == {PLAIN}
+        """Whether nothing more is on its way: a copy has shipped its seal, all its lines and files, and no other is longer.
 
-    def _size(self, copy: str) -> int:
-        return sum(end(segments) for (_, name), segments in self.segments.items() if name == copy)
+        The copy of a node that died never becomes whole; that of the run that went on elsewhere holds what it had shipped.
+        """
+        if self.copies == {PLAIN}:
+            return True
+        ends = {copy: self._ends(copy) for copy in self.copies}
+        whole = [ends.pop(mark.copy) for mark in self.wholes if mark.size == sum(ends.get(mark.copy, {}).values()) != 0]
+        return bool(whole) and not any(
+            end > max(other.get(stream, 0) for other in whole) for own in ends.values() for stream, end in own.items()
+        )
+
+    def _ends(self, copy: str) -> dict[str, int]:
+        """Return the bytes of each stream that a copy has shipped."""
+        if copy == PLAIN:
+            return {stream: stored.size for stream, stored in self.plain.items()}
+        return {stream: end(held) for (stream, name), held in self.segments.items() if name == copy}
 
 
 class Listed(NamedTuple):
@@ -81,6 +93,9 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
     safe = [stored for stored in everything if _is_usable(stored.key, problems.append)]
     folders = {_folder(stored.key) for stored in safe if _is_meta(stored.key)}
     heads = {folder for folder in folders if not _is_kept(folder, folders)}
+    for head in sorted(head for head in heads if _is_in_a_file(head, folders)):
+        heads.remove(head)
+        problems.append(f"the experiment {head[:300]!r} is passed over: another one has a file at its path")
     experiments = {head: ListedExperiment(head) for head in sorted(heads)}
     owners: dict[str, str | None] = {}
     for stored in safe:
@@ -132,9 +147,18 @@ def problem_of_key(key: str) -> str:
 
 def _is_kept(folder: str, folders: set[str]) -> bool:
     """Return whether a folder with a meta.json lies among the files of an experiment, or in the housekeeping."""
+    return any(name == layout.HOUSEKEEPING or (outer in folders and name in layout.KEEPING) for outer, name in _around(folder))
+
+
+def _around(folder: str) -> list[tuple[str, str]]:
+    """Return each folder around a folder, with the name in it that leads there."""
     parts = folder.split("/") if folder else []
-    around = [("/".join(parts[:count]), parts[count]) for count in range(len(parts))]
-    return any(name == layout.HOUSEKEEPING or (outer in folders and name in layout.KEEPING) for outer, name in around)
+    return [("/".join(parts[:count]), parts[count]) for count in range(len(parts))]
+
+
+def _is_in_a_file(folder: str, folders: set[str]) -> bool:
+    """Return whether a folder has the path of the meta.json or of a stream of an experiment around it, or lies below one."""
+    return any(outer in folders and (name == layout.META or layout.stream_of(name)) for outer, name in _around(folder))
 
 
 def _owner(folder: str, heads: set[str]) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from mlv.store.blobs import replace_whole
 
 FOLDER = "shipped"
 """Name of the folder in the housekeeping."""
-_WAKE = ".wake"
+_WAKE, _LOCK = ".wake", ".lock"
 _LONGEST = 256 << 20
 _TAIL = 1024
 """Bytes before a position by which a file is recognised."""
@@ -135,19 +135,63 @@ def write(folder: Path, url: str, content: bytes) -> None:
         replace_whole(path, content)
 
 
+def note(folder: Path, url: str, path: str, problem: str) -> None:
+    """Keep the reason why nothing of an experiment can be shipped now."""
+    position = read(folder, url) or Position(url, path, "", "")
+    position.problem = problem
+    write(folder, url, to_bytes(position))
+
+
+@contextmanager
+def alone(folder: Path, url: str) -> Iterator[bool]:
+    """Tell whether no other process ships the folder to the bucket beside the run, and keep others out meanwhile."""
+    fd = _lock(position_path(folder, url).with_suffix(_LOCK), folder)
+    try:
+        yield fd is not None
+    finally:
+        if fd:
+            os.close(fd)
+
+
+def _lock(path: Path, folder: Path) -> int | None:
+    """Return the descriptor of a locked file, 0 where there are no locks, None where another process has it."""
+    try:
+        import fcntl  # not everywhere; where it is missing no process can be started, either
+
+        opening.make_folders(folder, path.parent)
+        fd = opening.writing(path, os.O_RDWR | os.O_CREAT)
+    except (OSError, ImportError):
+        return 0
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        os.close(fd)
+        return 0
+    return fd
+
+
 def tail_of(fd: int, end: int) -> str:
     """Return the SHA-256 of the last bytes before a position in an open file."""
     start = max(0, end - _TAIL)
     return sha256(os.pread(fd, end - start, start)).hexdigest()
 
 
+def is_shipped(folder: str | os.PathLike[str]) -> bool:
+    """Return whether anything of an experiment was shipped to a bucket."""
+    return os.path.isdir(os.path.join(folder, layout.HOUSEKEEPING, FOLDER))
+
+
 def behind_s(folder: Path, now: datetime) -> float | None:
     """Return the age in seconds of the oldest line that a bucket lacks, 0 if none does; None where nothing was shipped."""
-    positions = positions_of(folder)
-    if not positions:
-        return None
-    ages = [(now - written).total_seconds() for position in positions for written in _unshipped(folder, position)]
-    return max([0.0, *ages])
+    return max((lag_s(folder, position, now) for position in positions_of(folder)), default=None)
+
+
+def lag_s(folder: Path, position: Position, now: datetime) -> float:
+    """Return the age in seconds of the oldest line that one bucket lacks, 0 if none does."""
+    return max([0.0, *((now - written).total_seconds() for written in _unshipped(folder, position))])
 
 
 def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:

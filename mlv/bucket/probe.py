@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mlv import words
@@ -30,7 +30,7 @@ _SKEW_S = 60.0
 
 CREATE, READ, LIST, OFFSET, RANGE, ONCE = "create", "read", "list", "offset", "range", "create twice"
 RACE, DELETE, VERSIONS, CLOCK, PUT = "create at once", "delete", "versions", "clock", "time of a PUT"
-CONDITIONAL = (ONCE, RACE, DELETE)
+CONDITIONAL = (RANGE, ONCE, RACE, DELETE)
 """Traits that shipping does without."""
 
 
@@ -79,21 +79,28 @@ class Outcome:
 
 def probe(store: ObjectStore) -> Outcome:
     """Try all traits of a store; whatever it refuses is a trait that does not hold, never an error."""
-    trial = _Trial(store)
-    try:
+    with _trial(store) as trial:
         traits = list(trial.traits())
-    finally:
-        with suppress(BucketError):
-            trial.clean()
     failed = [trait.name for trait in traits if not trait.holds]
-    of_one = [name for name in (CREATE, READ, LIST, OFFSET, RANGE, CLOCK) if name in failed]
+    of_ship = [name for name in (CREATE, READ, LIST, OFFSET, CLOCK) if name in failed]
+    of_one = [*of_ship, *(name for name in (RANGE,) if name in failed)]  # engines read the ends of Parquet files alone
     of_several = [*of_one, *(name for name in (ONCE, RACE) if name in failed)]
     return Outcome(
         traits,
-        ship=Use("ship", of_one),
+        ship=Use("ship", of_ship),
         lake_of_one=Use("lake by one builder", of_one),
         lake_of_several=Use("lake by several builders", of_several),
     )
+
+
+def has_ranges(store: ObjectStore) -> bool:
+    """Return whether bytes of an object can be read alone; a lake relies on it.
+
+    Raises:
+        BucketError: The store cannot be reached, or refuses to make objects.
+    """
+    with _trial(store) as trial:
+        return trial.range().holds
 
 
 def keeps_conditions(store: ObjectStore) -> bool:
@@ -102,9 +109,15 @@ def keeps_conditions(store: ObjectStore) -> bool:
     Raises:
         BucketError: The store cannot be reached, or refuses to make objects.
     """
+    with _trial(store) as trial:
+        return trial.once().holds and trial.race().holds
+
+
+@contextmanager
+def _trial(store: ObjectStore) -> Iterator[_Trial]:
     trial = _Trial(store)
     try:
-        return trial.once().holds and trial.race().holds
+        yield trial
     finally:
         with suppress(BucketError):
             trial.clean()
@@ -130,7 +143,7 @@ class _Trial:
             (READ, self._read),
             (LIST, self._list),
             (OFFSET, self._offset),
-            (RANGE, self._range),
+            (RANGE, self.range),
             (ONCE, self.once),
             (RACE, self.race),
             (CLOCK, self._clock),
@@ -181,13 +194,13 @@ class _Trial:
             return Trait(OFFSET, "a listing does not begin behind a key", False, _ADVICE[OFFSET])
         return Trait(OFFSET, "a listing begins behind a key")
 
-    def _range(self) -> Trait:
+    def range(self) -> Trait:
+        """Read some bytes of an object."""
+        self._put("a", self._content)
         if self._store.get_range(self._key("a"), 100, 200) != self._content[100:200]:
-            return Trait(RANGE, "a range has other bytes than the object", False, _ADVICE[RANGE])
+            return Trait(READ, "a range has other bytes than the object", False, _ADVICE[READ])
         if not self._store.has_ranges:
-            return Trait(
-                RANGE, "refused: of an object all is read for a few bytes", advice="reading checkpoints in parts is slow"
-            )
+            return Trait(RANGE, "refused: of an object all is read for a few bytes", False, _ADVICE[RANGE])
         return Trait(RANGE, "bytes of an object are read alone")
 
     def once(self) -> Trait:
@@ -257,7 +270,7 @@ _ADVICE = {
     READ: "give these credentials the right to read objects; a store that changes them is of no use",
     LIST: "give these credentials the right to list the bucket: without it nobody finds what was shipped",
     OFFSET: "give these credentials the right to list the bucket",
-    RANGE: "use another store: this one gives wrong bytes",
+    RANGE: "keep the lake elsewhere: its readers ask for the end of a file alone",
     ONCE: "let one builder at a time write the lake here; segments have names that follow from their content",
     DELETE: f"segments that were merged, and {FOLDER}, stay here: that is wanted in a bucket that keeps all for good",
     CLOCK: "set the clock of this machine, as by NTP",

@@ -13,15 +13,17 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
+from time import monotonic
 from typing import Any, BinaryIO
 
 import orjson
 
 from mlv import wire
-from mlv.bucket import copies, names, positions, published, segments
+from mlv.bucket import copies, names, pending, positions, published, segments
+from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.copies import Copy
 from mlv.bucket.names import News, Segment, Whole
 from mlv.bucket.positions import Position, StreamPosition, tail_of
@@ -43,6 +45,8 @@ MERGED_AT_ONCE = 64
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 6
 """Of gzip: 100 MB/s, and within 3 % of the smallest that it makes of log lines."""
+_SAVE_S = 1.0
+"""Between two records of the files that are up."""
 _MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -113,7 +117,7 @@ class Shipper:
         self._distrusts = False
         self._keeps = False
         """Whether the store refused to delete: it was told."""
-        self._saved = b""
+        self._saved, self._next_save = b"", 0.0
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -125,30 +129,13 @@ class Shipper:
         """Ask the bucket how far the experiment is shipped, whatever its position file says."""
         self._distrusts, self._position = True, None
 
-    def sizes(self) -> dict[str, int]:
-        """Return the bytes of whole lines in each stream."""
-        sizes = {}
-        for stream in layout.streams_in(self.folder):
-            with suppress(FileNotFoundError), opening.reading(self.folder / layout.stream_file(stream)) as file:
-                sizes[stream] = _whole_end(file.fileno())
-        return sizes
-
-    def pending(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the bytes of each stream and of each file that are not shipped, as far as the folder knows."""
-        copy, position = copies.peek(self.folder, self._inodes()), positions.read(self.folder, self._store.url)
-        fits = copy is not None and position is not None and (position.copy, position.path) == (copy.name, self.path)
-        known = position if position is not None and fits else Position(self._store.url, self.path, "", "")
-        lines = {stream: size - known.stream(stream).end for stream, size in self.sizes().items()}
-        files = {file.path: file.size for file in published.files(self.folder) if not _is_shipped(known, file)}
-        return {stream: size for stream, size in lines.items() if size > 0}, files
-
     def _begin(self) -> Position:
         """Return the position of the folder as it is now."""
         with self._beginning:
             return self._position_now()
 
     def _position_now(self) -> Position:
-        inodes = self._inodes()
+        inodes = pending.inodes(self.folder)
         copy = copies.current(self.folder, inodes)
         self._present = inodes
         with self._lock:
@@ -170,9 +157,6 @@ class Shipper:
             self._copy, self._position, self._distrusts = copy, position, False
         return position
 
-    def _inodes(self) -> dict[str, int]:
-        return {stream: os.stat(self.folder / layout.stream_file(stream)).st_ino for stream in layout.streams_in(self.folder)}
-
     def _recall(self, position: Position) -> None:
         """Learn from the bucket how far the copy is shipped, and compare the last segments with the files."""
         by_stream: dict[str, list[Segment]] = {}
@@ -184,7 +168,7 @@ class Shipper:
             if not slices:
                 continue
             with self._opened(stream) as file:
-                if _whole_end(file.fileno()) < slices[-1].end or not self._is_of(slices[-1].segment, file):
+                if pending.whole_end(file.fileno()) < slices[-1].end or not self._is_of(slices[-1].segment, file):
                     raise _Replaced(stream)
                 end = slices[-1].end
                 spans = [Span(piece.start, piece.end) for piece in slices]
@@ -203,11 +187,11 @@ class Shipper:
         """Return whether a segment in the bucket holds the bytes of an open file."""
         position = segment.start
         try:
-            for chunk in _uncompressed(self._store.chunks(self._key(segment.key))):
+            for chunk in lines_of(segment, self._store.chunks(self._key(segment.key))):
                 if os.pread(file.fileno(), len(chunk), position) != chunk:
                     return False
                 position += len(chunk)
-        except (zlib.error, EOFError):
+        except DamagedSegment:
             return False
         return position == segment.end
 
@@ -223,15 +207,15 @@ class Shipper:
     def save(self, problem: str = "") -> None:
         """Keep the position, with the reason why nothing can be shipped now."""
         with self._lock:
-            if self._position is None and not problem:
+            if self._position is None:
+                # Nothing is shipped yet: whoever waits for it learns why.
+                if problem:
+                    positions.note(self.folder, self._store.url, self.path, problem)
                 return
-            # Where nothing is shipped yet, whoever waits for it learns why.
-            stored = self._position or positions.read(self.folder, self._store.url)
-            position = stored or Position(self._store.url, self.path, "", "")
-            position.problem = problem
-            content = positions.to_bytes(position)
+            self._position.problem = problem
+            content = positions.to_bytes(self._position)
             if content != self._saved:
-                positions.write(self.folder, position.url, content)
+                positions.write(self.folder, self._store.url, content)
                 self._saved = content
 
     def has_all_of(self, sizes: dict[str, int]) -> bool:
@@ -258,7 +242,7 @@ class Shipper:
     def _begin_another_copy(self) -> None:
         copy = copies.peek(self.folder, {})
         if copy is not None:
-            copies.renew(self.folder, self._inodes(), copy.name)
+            copies.renew(self.folder, pending.inodes(self.folder), copy.name)
         with self._lock:
             self._position = None
 
@@ -269,8 +253,9 @@ class Shipper:
                 raise _Replaced(stream)
             if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
                 raise _Replaced(stream)
-            before = done.end
-            while (end := _cut(fd, done.end, self._segment_bytes)) > done.end:
+            # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
+            before, size = done.end, os.fstat(fd).st_size
+            while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
                 self._make_segment(Segment(stream, position.copy, done.end, end), file, _RedactionsNoted(position, self._lock))
                 with self._lock:
@@ -301,7 +286,11 @@ class Shipper:
                 position.meta = identity
         day = self._now().strftime("%Y-%m-%d")
         if position.news != day:
-            self._store.create(News(day, identity, position.copy).key, orjson.dumps({"path": self.path}))
+            news = orjson.dumps({"path": self.path})
+            if self._store.create(News(day, identity, position.copy).key, news) is Creation.DIFFERENT:
+                # It was moved today: its new path is tomorrow's news.
+                tomorrow = (self._now() + timedelta(days=1)).strftime("%Y-%m-%d")
+                self._store.create(News(tomorrow, identity, position.copy).key, news)
             with self._lock:
                 position.news = day
 
@@ -345,7 +334,7 @@ class Shipper:
         A file that anybody may still write is left until it has not changed for `settled_s` seconds.
         """
         position = self._begun()
-        waiting = [file for file in published.files(self.folder) if not _is_shipped(position, file)]
+        waiting = [file for file in published.files(self.folder) if not pending.is_shipped(position, file)]
         young = [file for file in waiting if file.is_writable and self._now().timestamp() - file.modified_ns / 1e9 < settled_s]
         waiting = sorted((file for file in waiting if file not in young), key=lambda file: file.urgency)
         for number, file in enumerate(waiting):
@@ -354,7 +343,10 @@ class Shipper:
             if is_over():
                 return False
             self._ship_file(position, file)
-            self.save()
+            if monotonic() >= self._next_save:
+                self.save()
+                # Of many files: each time all of them are written.
+                self._next_save = monotonic() + _SAVE_S
         with self._lock:
             position.waiting = len(young)
         self._remove_redacted_files(position)
@@ -468,12 +460,12 @@ class Shipper:
                 if line != now and not (is_redacted(now) and run_and_seq(line) == run_and_seq(now)):
                     return _OTHER
                 state = _REDACTED if line != now else state
-        except (OSError, zlib.error, EOFError):
+        except (OSError, DamagedSegment):
             return _OTHER
         return state if slices and end <= position.stream(stream).end else _OTHER
 
     def _content(self, segment: Segment) -> bytes:
-        return b"".join(_uncompressed(self._store.chunks(self._key(segment.key))))
+        return b"".join(lines_of(segment, self._store.chunks(self._key(segment.key))))
 
     def _delete(self, keys: Sequence[str], reason: str = "") -> None:
         """Delete objects; where that is refused, say so once."""
@@ -519,15 +511,16 @@ class Shipper:
         self.shipped.merged += len(small)
 
     def mark_whole(self) -> bool:
-        """Merge all, and mark the copy as whole, if its last run is sealed and all is up; return whether it is marked."""
-        position, sizes = self._begun(), self.sizes()
+        """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
+        position, sizes = self._begun(), pending.sizes(self.folder)
         size = sum(sizes.values())
         if not self._is_at_rest() or not position.has_all_of(sizes) or position.waiting:
             return False
         if position.whole != size:
-            self.merge(is_last=True)
             data = {"exp": position.meta, "streams": sizes, "files": len(position.files)}
+            # Before the merge: a machine that is ended in the middle of that has left all there is.
             self._store.create(self._key(Whole(position.copy, size).key), orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
+            self.merge(is_last=True)
             with self._lock:
                 position.whole = size
             self.save()
@@ -547,14 +540,10 @@ class Shipper:
         for stream in layout.streams_in(self.folder):
             path = self.folder / layout.stream_file(stream)
             with suppress(OSError), opening.reading(path, 0) as file:
-                end = _whole_end(file.fileno())
+                end = pending.whole_end(file.fileno())
                 file.seek(end)
                 if stream not in claims.claimed(self.folder) and _is_event(file.read(_CHUNK_BYTES)):
                     self.shipped.unshipped[path.name] = "its last line has no end: `mlv recover` completes it"
-
-
-def _is_shipped(position: Position, file: published.File) -> bool:
-    return position.files.get(file.path, [])[:3] == [*file.stamp]
 
 
 def _is_event(text: bytes) -> bool:
@@ -590,15 +579,9 @@ def _redacted_files(line: bytes) -> Iterator[str]:
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
-def _whole_end(fd: int) -> int:
-    """Return the position behind the last whole line of an open file."""
-    return _newline_before(fd, os.fstat(fd).st_size, 0)
-
-
-def _cut(fd: int, start: int, most_bytes: int) -> int:
+def _cut(fd: int, start: int, size: int, most_bytes: int) -> int:
     """Return the position behind as many whole lines as fit, or one that is longer; `start` where there is none."""
-    size = os.fstat(fd).st_size
-    end = _newline_before(fd, min(size, start + most_bytes), start)
+    end = pending.newline_before(fd, min(size, start + most_bytes), start)
     while end == start and start + most_bytes < size:
         # A line that is longer: it stands alone.
         chunk = os.pread(fd, _CHUNK_BYTES, start + most_bytes)
@@ -609,17 +592,6 @@ def _cut(fd: int, start: int, most_bytes: int) -> int:
             return start + most_bytes + newline + 1
         most_bytes += len(chunk)
     return end
-
-
-def _newline_before(fd: int, end: int, least: int) -> int:
-    """Return the position behind the last newline between two positions; the lower one where there is none."""
-    while end > least:
-        begin = max(least, end - _CHUNK_BYTES)
-        newline = os.pread(fd, end - begin, begin).rfind(b"\n")
-        if newline >= 0:
-            return begin + newline + 1
-        end = begin
-    return least
 
 
 @contextmanager
@@ -647,23 +619,6 @@ def _compress(fd: int, segment: Segment, look: Callable[[bytes], None], target: 
         target.write(packer.compress(chunk))
         position += len(chunk)
     target.write(packer.flush())
-
-
-def _uncompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the content of gzip members.
-
-    Raises:
-        zlib.error, EOFError: They are none, or not whole.
-    """
-    unpacker = zlib.decompressobj(_GZIP)
-    for chunk in chunks:
-        while chunk:
-            if unpacker.eof:
-                unpacker = zlib.decompressobj(_GZIP)
-            yield unpacker.decompress(chunk, _CHUNK_BYTES)
-            chunk = unpacker.unconsumed_tail or unpacker.unused_data
-    if not unpacker.eof:
-        raise EOFError
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

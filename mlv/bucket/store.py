@@ -150,7 +150,9 @@ def checked_url(url: str) -> tuple[str, dict[str, str]]:
         raise InvalidArgument(f"the URL {url!r} names no bucket: write {parts.scheme}://bucket/prefix", url=url)
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise InvalidArgument(f"the URL {url!r} names no absolute folder: write file:///folder", url=url)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")), options
+    # Not by `urlunsplit`, which takes a path that begins with two slashes for a host.
+    path = parts.path.strip("/")
+    return f"{parts.scheme}://{parts.netloc}{'/' * (bool(path) or parts.scheme == 'file')}{path}", options
 
 
 def normal_url(url: str) -> str:

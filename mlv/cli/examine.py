@@ -17,7 +17,9 @@ from math import ceil
 from pathlib import Path
 
 from mlv import settings, words
-from mlv.store import blobs
+from mlv.bucket import positions
+from mlv.bucket.positions import Position
+from mlv.store import blobs, layout
 from mlv.transport import spool
 from mlv.transport.header import look
 from mlv.transport.launch import can_launch
@@ -30,6 +32,10 @@ _LEAST_FREE = 1 << 30  # a few checkpoints of a small model
 _FSYNCS = 7  # their median is that of a disk at rest, also if one or two meet other work
 _FSYNC_SHARE = 0.25
 """The largest share of its time that the writer should spend in fsync."""
+_MOST_LATE = 10
+"""Experiments that are named of those that are behind in one bucket."""
+_STUCK_S = 300.0
+"""Seconds behind from which on a process that ships is thought to be gone."""
 _SKEW_S = 2.0  # file systems keep times of a second or two
 _IN_MEMORY = ("tmpfs", "ramfs")
 
@@ -54,6 +60,7 @@ def examine(folder: Path) -> Iterator[Check]:
     if can_launch():  # else there is no spool
         yield from _spool()
     yield _writer()
+    yield from _buckets(folder)
 
 
 # Settings.
@@ -303,3 +310,29 @@ def _create(path: Path, content: bytes = b"") -> Path:
 
 def _name_of(error: OSError) -> str:
     return errno.errorcode.get(error.errno or 0, str(error))
+
+
+# Buckets.
+
+
+def _buckets(folder: Path) -> Iterator[Check]:
+    """Yield how far the copies in each bucket are behind, where experiments are shipped."""
+    now = datetime.now(timezone.utc)
+    lags: dict[str, list[tuple[float, str, Position]]] = {}
+    for exp in layout.walk(folder):
+        for position in positions.positions_of(exp):
+            lags.setdefault(position.url, []).append((positions.lag_s(exp, position, now), str(exp), position))
+    for url, entries in sorted(lags.items()):
+        late = sorted(
+            (entry for entry in entries if entry[0] > 0 or entry[2].problem), key=lambda entry: entry[:2], reverse=True
+        )
+        if not late:
+            yield Check("buckets", url, f"it has all lines of {words.counted(len(entries), 'experiment')}")
+        for lag_s, path, position in late[:_MOST_LATE]:
+            problem = f": {position.problem}" if position.problem else ""
+            is_stuck = bool(problem) or lag_s > _STUCK_S
+            text = f"{path} is {words.duration(lag_s)} behind{problem}"
+            advice = f"`mlv push {path} {url}` ships what the folder has" if is_stuck else ""
+            yield Check("buckets", url, text, CHANGE if is_stuck else NOTE, advice)
+        if len(late) > _MOST_LATE:
+            yield Check("buckets", url, f"{len(late) - _MOST_LATE} more experiments are behind", NOTE)

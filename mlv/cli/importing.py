@@ -44,11 +44,11 @@ def run(
     no_address(root, "--into")
     _check(sources, root)
     # Looked at before an import begins: the sources may grow behind what it has read.
-    state = _state(sources) if options.follows else {}
+    state = _state(sources, options) if options.follows else {}
     is_whole = _once(sources, root, format, options, dry_run, as_json, on)
     with suppress(KeyboardInterrupt):
         while options.follows:
-            state = _changed(sources, state)
+            state = _changed(sources, options, state)
             began = monotonic()
             is_whole = _once(sources, root, format, options, dry_run, as_json, on) and is_whole
             sleep(max(0.0, min(monotonic() - began, 60.0) - _LOOKING_S))  # after a long import a pause that is as long
@@ -69,16 +69,16 @@ _State = dict[Path, tuple[int, int]]
 """Size of each file of some sources, and when it changed."""
 
 
-def _changed(sources: Sequence[Path], before: _State) -> _State:
+def _changed(sources: Sequence[Path], options: Options, before: _State) -> _State:
     """Wait until sources have another state, and return that."""
-    while (state := _state(sources)) == before:
+    while (state := _state(sources, options)) == before:
         sleep(_LOOKING_S)
     return state
 
 
-def _state(sources: Sequence[Path]) -> _State:
+def _state(sources: Sequence[Path], options: Options) -> _State:
     state = {}
-    for path in (path for source in sources for path in SourceListing(source).files()):
+    for path in (path for source in sources for path in SourceListing(source, options).files()):
         with suppress(OSError):
             status = path.stat()
             state[path] = status.st_size, status.st_mtime_ns

@@ -12,9 +12,9 @@ from mlv.lake import Built
 _MOST_NAMED = 20
 
 
-def build(src: str, url: str, on: str | None, *, every_s: float | None, everything: bool, as_json: bool) -> None:
+def build(src: str, url: str, on: str | None, *, every_s: float | None, everything: bool, moved: bool, as_json: bool) -> None:
     """Build a lake, and print what was done."""
-    lake.build(src, url, on, everything=everything, every_s=every_s, report=lambda built: _report(built, as_json))
+    lake.build(src, url, on, everything=everything, moved=moved, every_s=every_s, report=lambda built: _report(built, as_json))
 
 
 def rebuild(src: str, url: str, on: str | None, *, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from mlv import __version__, words
+from mlv.bucket import positions
 from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
 from mlv.cli.index import Index
@@ -49,7 +50,9 @@ def run(root: Path, as_json: bool, with_archived: bool = False) -> None:
         listed = rows if with_archived else list(without_archived(rows))
         text = _print_table(tree(listed, root, screen.speaks_unicode), screen) if listed else ""
         say_hidden(len(rows) - len(listed))
-        index.save(*((setting, text) if text and len(listed) == len(rows) else ()))
+        # How far a copy is behind changes while the files do not.
+        is_lasting = text and len(listed) == len(rows) and not any(map(_behind_s, rows))
+        index.save(*((setting, text) if is_lasting else ()))
     else:
         sys.stdout.write(text)
 
@@ -180,6 +183,16 @@ def _metrics(branch: Branch) -> _Cell:
     return cell
 
 
+def _behind(branch: Branch) -> _Cell:
+    seconds = _behind_s(branch.row)
+    return [("" if seconds is None else words.duration(seconds), "" if not seconds else "yellow")]
+
+
+def _behind_s(row: Row) -> float | None:
+    """Return the age in seconds of the oldest line that a bucket lacks; None where nothing is shipped."""
+    return positions.behind_s(Path(row.path), datetime.now(timezone.utc)) if row.is_shipped else None
+
+
 def _id(branch: Branch) -> _Cell:
     return [((branch.row.id or "")[:8], "dim")]
 
@@ -190,6 +203,7 @@ _COLUMNS: dict[str, Callable[[Branch], _Cell]] = {
     "status": _status,
     "started": _started,
     "duration": _duration,
+    "behind": _behind,
     "metrics": _metrics,
     "id": _id,
 }
@@ -198,5 +212,7 @@ _COLUMNS: dict[str, Callable[[Branch], _Cell]] = {
 def to_data(row: Row) -> dict[str, Any]:
     """Return the row as a mapping for JSON."""
     data = row._asdict()
+    del data["is_shipped"]
+    data["behind_s"] = _behind_s(row)
     del data["metric_texts"]  # the metrics in words, for the table
     return data

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from mlv.bucket import positions
 from mlv.encoding import TIME_LENGTH, BadLine, parse_time, utc_text
 from mlv.query.view import ExperimentView
 
@@ -45,6 +46,8 @@ class Row(NamedTuple):
     """The values that stand for the metrics near the end of each stream, mostly the latest."""
     damaged: list[str] | None = None
     """Damaged lines that were skipped."""
+    is_shipped: bool = False
+    """Whether anything of it was shipped to a bucket."""
 
 
 def row_of(view: ExperimentView, **log_fields: Any) -> Row:
@@ -58,6 +61,7 @@ def row_of(view: ExperimentView, **log_fields: Any) -> Row:
         created=in_utc(view.created),
         parent=view.parent_id,
         archived=view.is_archived,
+        is_shipped=positions.is_shipped(view.path),
         **log_fields,
     )
 

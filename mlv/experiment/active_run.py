@@ -22,6 +22,7 @@ from mlv.store.home import Home
 from mlv.transport.writer_watch import loss_text
 
 if TYPE_CHECKING:
+    from mlv.bucket.shipping import Shipping
     from mlv.experiment.console.capture import ConsoleCapture
     from mlv.experiment.session import Session
 
@@ -37,11 +38,21 @@ _NOTICE_COUNTS_S = 300.0
 class ActiveRun:
     """A run of this process, for the sessions that write into it."""
 
-    def __init__(self, run: str, channel: Channel, session: Session, home: Home, outputs: outputs_.Outputs) -> None:
+    def __init__(
+        self,
+        run: str,
+        channel: Channel,
+        session: Session,
+        home: Home,
+        outputs: outputs_.Outputs,
+        shipping: Shipping | None = None,
+    ) -> None:
         """Go on after `run_started` of the session that begins the run, which is in the channel already."""
         shared = session.shared
         self.id, self.channel, self.outputs, self.memory = run, channel, outputs, session._memory
         self.parent_run, self.rank, self.folder, self.home = session.parent_run, session.rank, session._folder, home
+        self.shipping = shipping
+        """The shipping of the run to a bucket, if it is shipped."""
         self.console: ConsoleCapture | None = None
         """The console capture, if there is one."""
         self._filtered = 0
@@ -84,6 +95,8 @@ class ActiveRun:
         """Log, and warn about, outputs that have stopped."""
         for data in self.outputs.failures():
             put_event(self.channel, "event", data, outputs_.EVENT)
+        if self.shipping is not None:
+            self.shipping.report()
 
     def notice(self, signal: str, timeout_s: float) -> None:
         """Log that a signal asks the process to end: unless something else ends the run, it ends as preempted from now on."""
@@ -91,6 +104,8 @@ class ActiveRun:
         text = f"{signal}: the process is asked to end"
         put_event(self.channel, "message", {"level": "warning", "message": text, "extra": {"signal": signal}}, _NOTICE)
         self.channel.flush(timeout_s)
+        if self.shipping is not None:
+            self.shipping.wake()
 
     def ending_after_signal(self, ending: Ending) -> Ending:
         """Return the ending of the run without a given status: after a signal it is preempted, unless it failed."""
@@ -108,6 +123,11 @@ class ActiveRun:
             return True
         self._is_preempted = True
         return self.end(Ending("preempted"), timeout_s, QuietlyClosed)
+
+    def wait_for_shipping(self, timeout_s: float) -> None:
+        """Wait until the bucket has the run, which has ended; warn of what it lacks."""
+        if self.shipping is not None and self.shipping.is_own:
+            self.shipping.end(timeout_s)
 
     def end_with_process(self, ending: Ending) -> None:
         """End as the process does; as failed if a caught exception alone still holds the objects to log with."""
@@ -163,9 +183,13 @@ class ActiveRun:
             put_event(self.channel, ended.TYPE, ended.to_data())
         # Without the lock: another thread that logs shall not wait for a disk.
         is_complete = self.channel.close(timeout_s)
+        if self.shipping is not None:
+            self.shipping.wake()
         if is_complete and timeout_s > 0 and self.parent_run is None and not self.is_gone:
             self.outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
             self.outputs.failures()
+            if not self._is_preempted:  # then the handler of the signal waits, which knows the time
+                self.wait_for_shipping(timeout_s)
         return is_complete
 
     def _end_console(self, timeout_s: float) -> None:

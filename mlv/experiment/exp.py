@@ -94,6 +94,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         system: float | None = None,
         console: bool = False,
         strict: bool = False,
+        ship: str | bool | None = None,
     ) -> None:
         """Make an experiment, and begin a run in it. The path is printed once, on stderr.
 
@@ -124,13 +125,15 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
                 writer puts into `system.log.jsonl`; False for none, None for what `MLV_SYSTEM` says, or 10.
             console: Whether what the process, its libraries and its children print goes into `console.log.jsonl` too.
             strict: Whether params that hold a value without a JSON form are refused.
+            ship: The URL of a bucket, such as `s3://lab/runs`, to which a process of its own ships the run while it goes on;
+                False for none, None for what `MLV_SHIP` says.
 
         Raises:
             InvalidName: The name or kind cannot be used.
             InvalidParams: The params are not mapping-like; or, with `strict`, hold a value without a JSON form.
             InvalidArgument: An option has an unknown value.
             InvalidPattern: The filter of an output is no regular expression.
-            MissingExtra: An output needs a package that is not installed.
+            MissingExtra: An output, or shipping, needs a package that is not installed.
             SavedirUnusable: Nothing can be made in savedir.
             ExperimentExists: The name is taken, with `on_exists="error"`.
             ParamsConflict: A param differs from the one the experiment was made with, with `on_exists="open"`.
@@ -150,7 +153,8 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         captures, redactor = check_captures(capture), make_redactor(redact, [*redact_except, *keep])
         if name is not None:
             refuse_credential(redactor, name, "name")
-        making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console, strict=strict)
+        options: dict[str, Any] = {"system": system, "console": console, "strict": strict, "ship": ship}
+        making = Making(params, kind, tags, notes, captures, redactor, outputs, **options)
         given_ranks = checked_ranks(ranks)
         savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
         folder = savedir / (name or setup.timestamp_name(datetime.now()))
@@ -181,6 +185,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         capture: Collection[str] = CAPTURES,
         system: float | None = None,
         console: bool = False,
+        ship: str | bool | None = None,
     ) -> Exp:
         """Return the experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
@@ -204,6 +209,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
             capture: What to record about the process when the run begins, as in `Exp`.
             system: Seconds between two samples of the machine in the new run, as in `Exp`.
             console: Whether what is printed is captured, as in `Exp`: then the run begins at once.
+            ship: Where the new run is shipped to, as in `Exp`.
 
         Raises:
             InvalidArgument, InvalidPattern, MissingExtra: As `Exp`, for the outputs and what is captured.
@@ -215,6 +221,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
             CheckpointMissing: The checkpoint to go on from, with `into`, was not shipped.
         """
         run_outputs, given_ranks = checked_outputs(outputs), checked_ranks(ranks)
+        run_ship = setup.ship_of_later_run(ship)
         launch_rank = this_launch_rank(given_ranks)
         folder = _opened_folder(path, into, rewind_to, launch_rank.rank)
         meta = meta_.read_meta(folder)
@@ -225,9 +232,11 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
         if launch_rank.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
             is_doubtful = may_be_apart(launch_rank)
-            session = session_of_rank(folder, meta.id, launch_rank.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful)
+            session = session_of_rank(
+                folder, meta.id, launch_rank.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful, ship=run_ship
+            )
         else:
-            session = session_for(folder, meta.id, captures=captures, outputs=run_outputs, wishes=wishes)
+            session = session_for(folder, meta.id, captures=captures, outputs=run_outputs, wishes=wishes, ship=run_ship)
             redactor = session.redact_also(redactor)
         session.is_apart = given_ranks == "apart"
         components = ExpComponents(folder, meta, session, redactor, edited=edited)

@@ -80,12 +80,16 @@ class Running:
             ranks="apart" if is_apart else "main",
         )
 
-    def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
+    def flush(self, timeout: float = 30, *, outputs: bool = False, shipped: bool = False) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
 
         With `outputs=True`, return when the run's outputs hold it as well; False if one of them does not within the time.
+        With `shipped=True`, return when the bucket holds all lines so far; False, and a warning, if that takes longer.
+
+        Raises:
+            InvalidArgument: `shipped=True` of a run that is not shipped.
         """
-        return self._session.flush(timeout, outputs)
+        return self._session.flush(timeout, outputs, shipped)
 
     def close(self, status: str = "ok") -> None:
         """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.

@@ -9,11 +9,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL
-from mlv.errors import MlvWarning, WritingStalled
+from mlv.errors import InvalidArgument, MlvWarning, WritingStalled
 from mlv.events import Record, RunStarted
 from mlv.experiment import signals
 from mlv.experiment.active_run import (
@@ -41,6 +41,9 @@ from mlv.store.reading import watched_state
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.spool import new_run_id
 from mlv.transport.wishes import Wishes
+
+if TYPE_CHECKING:
+    from mlv.bucket.shipping import Shipping
 
 DRAIN_TIMEOUT_S = 10.0
 """How long a reader waits until the events that this process logged are in the log."""
@@ -77,6 +80,7 @@ class Session:
         outputs: Sequence[Any] = (),
         rank: int = 0,
         wishes: Wishes = Wishes(),  # noqa: B008 - frozen
+        ship: str | None = None,
     ) -> None:
         """Prepare a run. `captures` returns the fields that a later run adds to `run_started`, `params` its own params."""
         self.rank = rank
@@ -89,6 +93,8 @@ class Session:
         self.channel: Channel = Unstarted(self)
         self._captures, self._params = captures, params
         self._outputs = outputs
+        self.ship = ship
+        """The URL of the bucket that a run is shipped to, if this session begins it."""
         self._home: Home | None = None
         """The experiment's folder, followed when it is moved during a run."""
         self._run: ActiveRun | None = None
@@ -207,16 +213,18 @@ class Session:
             folder=folder,
             **captures,
         )
-        outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
+        outputs, shipping = outputs_.Outputs(self._folder, self.exp_id, self._outputs), self._shipping()
         home = self._home = self._home or Home(self._folder, self.exp_id)  # a child goes on with its parent's
         if self.parent_run is None:  # the outputs of the run that started this one have its events as well
             # Before the run can be seen: whoever outlives this process must find what was ordered.
             outputs.order(run_id)
+        if shipping is not None and self._ships:
+            shipping.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
         # Before the first event: its frame names a stream by the number that this line makes known.
         self.shared.cursors.announce(channel)
         put_event(channel, started.TYPE, started.to_data())
-        run = ActiveRun(run_id, channel, self, home, outputs)
+        run = ActiveRun(run_id, channel, self, home, outputs, shipping)
         _begun.add(run_id)
         end_runs_with_process()
         if run.handles_signals:
@@ -225,7 +233,22 @@ class Session:
         if self.parent_run is None:
             run.report_failures()
             outputs.begin()
+        if shipping is not None and self._ships:
+            shipping.begin()
         return run
+
+    @property
+    def _ships(self) -> bool:
+        """Whether its runs are shipped by themselves: that of a child, or of another rank, goes with the main one."""
+        return self.parent_run is None and not self.rank
+
+    def _shipping(self) -> Shipping | None:
+        """Return the shipping of a run that this session begins, which others may be at work on."""
+        if self.ship is None:
+            return None
+        from mlv.bucket.shipping import Shipping  # `import mlv` does without
+
+        return Shipping(self._folder, self.exp_id, self.ship)
 
     def _open_channel(self, run: str, home: Home) -> Channel:
         parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
@@ -302,18 +325,29 @@ class Session:
         run = self.shared.run
         return run.channel.drain(timeout_s) if run is not None else True
 
-    def flush(self, timeout_s: float, outputs: bool = False) -> bool:
+    def flush(self, timeout_s: float, outputs: bool = False, shipped: bool = False) -> bool:
         """Wait until all events of this process are on the disk; if the time is too short, warn and return False.
 
-        With `outputs`, wait until the outputs hold them as well.
+        With `outputs`, wait until the outputs hold them as well; with `shipped`, until the bucket does.
+
+        Raises:
+            InvalidArgument: `shipped` is asked of a run that is not shipped.
         """
         began = monotonic()
         run = self.shared.run
         if run is None:
             return True
         run.report_failures()
+        if shipped and run.shipping is None and not self.is_disabled:
+            text = "flush(shipped=True) of a run that is not shipped: give ship='s3://bucket/runs' to Exp, or set MLV_SHIP"
+            raise InvalidArgument(text, shipped=shipped)
         if run.channel.flush(timeout_s):
-            return not outputs or self.is_disabled or run.outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
+            deadline = began + timeout_s
+            are_up = [
+                not outputs or self.is_disabled or run.outputs.wait(max(0.0, deadline - monotonic())),
+                not shipped or run.shipping is None or run.shipping.wait(max(0.0, deadline - monotonic())),
+            ]
+            return all(are_up)
         if run.is_gone:
             run.warn_of_loss()
         else:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 _NOTICE_WITHIN_S = 1.0  # the handler that the user installed waits behind it
 _END_WITHIN_S = 3.0  # a batch system soon kills what does not die of its signal
+_SHIP_WITHIN_S = 5.0  # the end of the first process of a container ends those that ship as well
 _AGAIN_AFTER_S = 0.02  # by then the call that the signal interrupted has gone on
 _ACTION_BYTES = 512
 """Room for a `struct sigaction` of any system."""
@@ -31,6 +32,9 @@ class Preemptible(Protocol):
 
     def end_preempted(self, timeout_s: float) -> bool:
         """End the run as preempted; return whether all of it is written. May be called again to wait on."""
+
+    def wait_for_shipping(self, timeout_s: float) -> None:
+        """Wait until the bucket that the run is shipped to has all of it, if it is shipped."""
 
 
 def watch(runs: Callable[[], Sequence[Preemptible]]) -> None:
@@ -173,6 +177,9 @@ class _Handler:
             # The signal came in the middle of a call that logs: it has to go on before the run can end.
             threading.Thread(target=_send_again, args=(number,), daemon=True).start()
             return
+        for run in self._ending:
+            with suppress(Exception):
+                run.wait_for_shipping(max(0.0, self._until + _SHIP_WITHIN_S - monotonic()))
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
 from mlv.experiment.importing.source import SourceEvent
 from mlv.importers.reading import SourceReading
@@ -21,12 +22,22 @@ def behind_recorded(rows: Iterable[SourceEvent], run: str, reading: SourceReadin
         reading: Knows what was recorded.
         is_timed: Whether values of one metric and step are told apart by their times: the source has them.
     """
+    rows = iter(rows)
     recorded: Counter[int] = Counter()
+    waiting: list[SourceEvent] = []
+    is_ahead = True
     for event in reading.recorded_metrics(run):
-        row = SourceEvent(run, event.time, "metrics", dict(event.data), event.name, event.step, event.at)
-        recorded.update(_key(row, name, is_timed) for name in row.data)
-        yield row
-    for row in rows:
+        before = SourceEvent(run, event.time, "metrics", dict(event.data), event.name, event.step, event.at)
+        keys = [_key(before, name, is_timed) for name in before.data]
+        if is_ahead:  # nearly always the source begins with what was recorded: then nothing has to be remembered
+            waiting = list(islice(rows, 1))
+            is_ahead = bool(waiting) and keys == [_key(waiting[0], name, is_timed) for name in waiting[0].data]
+        if is_ahead:
+            waiting.clear()
+        else:
+            recorded.update(keys)
+        yield before
+    for row in chain(waiting, rows):
         if recorded:
             missing = [name for name in row.data if not _taken(recorded, _key(row, name, is_timed))]
             row = row._replace(data={name: row.data[name] for name in missing})

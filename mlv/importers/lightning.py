@@ -24,12 +24,17 @@ _LAST = "last"
 def units(listing: SourceListing) -> Iterator[Unit]:
     """Yield the folders with metrics and hyperparameters."""
     for folder, names in list(listing.folders.items()):
-        if _METRICS in names and (_HPARAMS in names or _COLUMNS.issubset(csv_files.header_of(folder / _METRICS))):
+        is_alone = listing.is_file  # a table that was named may be anybody's
+        if _METRICS in names and (_HPARAMS in names or (not is_alone and _has_columns(folder / _METRICS))):
             checkpoints = [path for path in listing.below(folder) if path.suffix == ".ckpt"]
             listing.take([folder / _METRICS, folder / _HPARAMS, *checkpoints])
             yield Unit(
                 NAME, folder, size_of([folder / _METRICS]), _LightningFolder(folder, listing.place(folder), checkpoints).open
             )
+
+
+def _has_columns(path: Path) -> bool:
+    return _COLUMNS.issubset(csv_files.header_of(path))
 
 
 class _LightningFolder:

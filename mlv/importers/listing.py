@@ -47,20 +47,27 @@ class SourceListing:
         links = SourceLinks(source)
         for folder, inner, names in os.walk(source, followlinks=self.options.follows_links):
             at = Path(folder)
-            inner[:] = [name for name in sorted(inner) if name not in _HIDDEN and self._is_descended(at / name, links)]
+            inner[:] = [
+                name for name in sorted(inner) if name not in _HIDDEN and self._is_descended(os.path.join(folder, name), links)
+            ]
             self._inner[at] = [at / name for name in inner]
-            self.folders[at] = [name for name in sorted(names) if (at / name).is_file() and self._is_inside(at / name, links)]
+            self.folders[at] = [
+                name
+                for name in sorted(names)
+                if os.path.isfile(path := os.path.join(folder, name)) and self._is_inside(path, links)
+            ]
 
-    def _is_descended(self, folder: Path, links: SourceLinks) -> bool:
+    # Of texts, as are all below: a source may have hundreds of thousands of files.
+    def _is_descended(self, folder: str, links: SourceLinks) -> bool:
         """Return whether a folder is looked into: one that a link leads to within the source is there by itself."""
-        if not folder.is_symlink():
+        if not os.path.islink(folder):
             return True
         return self._is_inside(folder, links) and links.is_new(folder)
 
-    def _is_inside(self, path: Path, links: SourceLinks) -> bool:
-        if self.options.follows_links or not path.is_symlink() or not links.lead_out(path):
+    def _is_inside(self, path: str, links: SourceLinks) -> bool:
+        if self.options.follows_links or not os.path.islink(path) or not links.lead_out(path):
             return True
-        self.outside.append(path)
+        self.outside.append(Path(path))
         return False
 
     def files(self) -> Iterator[Path]:
@@ -107,17 +114,26 @@ class SourceLinks:
         self._root = os.path.realpath(root)
         self._visited: set[str] = set()
 
-    def lead_out(self, path: Path) -> bool:
+    def lead_out(self, path: str) -> bool:
         """Return whether a path leads out of the source."""
         real = os.path.realpath(path)
         return real != self._root and not real.startswith(self._root.rstrip(os.sep) + os.sep)
 
-    def is_new(self, folder: Path) -> bool:
+    def is_new(self, folder: str) -> bool:
         """Return whether a folder lies outside of the source, and no other link led there: links may go in circles."""
         real = os.path.realpath(folder)
         is_new = self.lead_out(folder) and real not in self._visited
         self._visited.add(real)
         return is_new
+
+
+def begins_with(path: Path, magic: bytes) -> bool:
+    """Return whether a file begins with the bytes that tell its form."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
 
 
 def size_of(paths: Iterable[Path]) -> int:

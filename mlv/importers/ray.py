@@ -19,6 +19,8 @@ _RESULTS, _PARAMS, _ERROR = "result.json", "params.json", "error.txt"
 _RUN = "trial"
 _ITERATION = "training_iteration"
 _OF_TRIALS = (_RESULTS, _PARAMS, _ERROR, "params.pkl", "error.pkl", "progress.csv")
+_OF_SWEEPS = ("experiment_state-", "basic-variant-state-", "searcher-state-", ".validate_storage_marker")
+"""Beginnings of the names of files beside trials."""
 _OF_RAY = {
     "config", "date", "timestamp", "done", "hostname", "node_ip", "pid", "trial_id", "experiment_tag", "experiment_id",
     "training_iteration", "iterations_since_restore", "time_since_restore", "time_this_iter_s", "timesteps_total",
@@ -51,7 +53,7 @@ def _is_of_ray(path: Path) -> bool:
 
 
 def _is_of_sweep(path: Path) -> bool:
-    return path.name.startswith(("experiment_state-", "basic-variant-state-", "searcher-state-")) or path.suffix == ".pkl"
+    return path.name.startswith(_OF_SWEEPS) or path.suffix == ".pkl"
 
 
 def _is_of_trial(path: Path, folder: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,23 +13,35 @@ from typing import Any
 
 import orjson
 
-from mlv.bucket.store import Creation, ObjectStore, open_store
+from mlv.bucket.store import Creation, ObjectStore, is_url, open_store
 from mlv.encoding import parse_time, utc_text
-from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
+from mlv.errors import (
+    BucketDenied,
+    BucketUnreachable,
+    InvalidArgument,
+    LakeDamaged,
+    LakeError,
+    LakeMissing,
+    LakeTooNew,
+    MlvWarning,
+)
 from mlv.executors import On, executor_of, run_tasks
 from mlv.lake import plans, upkeep
+from mlv.lake.buckets import BucketSource
 from mlv.lake.columns import APPENDED, KEYED, TABLES, schemas
 from mlv.lake.history import following
+from mlv.lake.lease import alone
 from mlv.lake.planner import Folder, Planner, run_survey
 from mlv.lake.plans import Plan, Positions
 from mlv.lake.record import KEY as RECORD
-from mlv.lake.record import LOOKS, Record, make_record, note_look, read_record
+from mlv.lake.record import LOOKS, Record, latest_look, make_record, note_look, read_record
 from mlv.lake.sources import Source, TreeSource
 from mlv.lake.tables import Tables, checked
 from mlv.lake.tasks import NewFile, Task, TaskResult, run_task, tables_from
+from mlv.notices import warn
 from mlv.optional import package
 
-_CHECKPOINT_PLANS = 64
+CHECKPOINT_PLANS = 64
 """After so many plans their positions are written in one object, so that a builder elsewhere need not read all plans."""
 
 
@@ -61,50 +74,65 @@ def build(
     on: On = None,
     *,
     everything: bool = False,
+    moved: bool = False,
     every_s: float | None = None,
     report: Report = lambda built: None,
 ) -> Built:
-    """Bring a lake up to what the logs of a tree say now; it is made where there is none.
+    """Bring a lake up to what the logs of a tree or a bucket say now; it is made where there is none.
 
     Each line becomes rows once, whoever builds and whatever is killed: what to take is fixed in a plan, and a table takes each
     plan once. Several may build one lake at the same time, on any machines.
 
     Args:
-        src: A folder with experiments.
+        src: A folder with experiments, or the URL of a bucket that `mlv push` ships to.
         url: Of the lake: a folder, `file://`, `s3://`, `gs://` or `az://`.
         on: Where tasks are run: a number of processes, `processes:4`, `dask://host:8786`, or any executor. None: in this one.
         everything: Read all lines again that were taken, and replace the rows of experiments that no longer begin with them.
-            Else this is done of files that are others than they were.
+            Else this is done of files that are others than they were. Of a bucket: list all of it, not only what shipped
+            something since the latest build.
+        moved: Whether the source is what the one of earlier builds was, which had another path or URL.
         every_s: Build again and again at this interval, in seconds, until the process is interrupted.
         report: Called with what each build did.
 
     Raises:
         InvalidArgument: There is no such folder, or the URL cannot be used.
         LakeDamaged, LakeTooNew: What is at the URL is not what this version of mlv can go on with.
+        LakeBusy: Another builder is at work, and the store does not keep two apart.
         LakeError, BucketError: The lake cannot be written.
         MissingExtra: An optional package is not installed.
     """
-    builder = Builder(source_of(src), checked(url))
+    source, url = source_of(src), checked(url)
+    builder: Builder | None = Builder(source, url)
     while True:
         started = time.monotonic()
-        built = builder.build(on, everything=everything)
-        report(built)
-        if every_s is None:
-            return built
-        everything = False
+        try:
+            builder = builder or Builder(source, url)
+            built = builder.build(on, everything=everything, moved=moved)
+            report(built)
+            if every_s is None:
+                return built
+            everything = moved = False
+        except (BucketUnreachable, BucketDenied, LakeError) as error:
+            if every_s is None or isinstance(error, (LakeDamaged, LakeMissing, LakeTooNew)):
+                raise
+            # A store that is away comes back; what was done until then is done.
+            warn(f"this build failed, and the next one goes on from there: {error}", MlvWarning)
+            builder = None
         time.sleep(max(0.0, every_s - (time.monotonic() - started)))
 
 
 def source_of(src: str | os.PathLike[str]) -> Source:
-    """Return the source at a path.
+    """Return the source at a path or URL.
 
     Raises:
-        InvalidArgument: It is no folder.
+        InvalidArgument: It is no folder, or the URL cannot be used.
     """
+    if is_url(src):
+        return BucketSource(str(src))
     root = Path(src)
     if not root.is_dir():
         raise InvalidArgument(f"src {str(src)!r} is no folder: give one that holds experiments", src=str(src))
-    return TreeSource(str(root.absolute()))
+    return TreeSource(os.path.realpath(root))
 
 
 def rebuild(src: str | os.PathLike[str], url: str | os.PathLike[str], on: On = None) -> Built:
@@ -167,23 +195,47 @@ class Builder:
         self._positions = Positions()
         self._since_checkpoint = 0
 
-    def build(self, on: On = None, *, everything: bool = False) -> Built:
+    def build(self, on: On = None, *, everything: bool = False, moved: bool = False) -> Built:
         """Carry out what is not done yet, and what is new."""
+        # Where the store keeps conditions, plans and transactions do this, and better.
+        with nullcontext(lambda: None) if self._record.keeps_conditions else alone(self._store) as renew:
+            return self._build(on, everything, moved, renew)
+
+    def _build(self, on: On, everything: bool, moved: bool, renew: Callable[[], None]) -> Built:
         built, began = Built(), datetime.now(timezone.utc)
         for name in TABLES:
             self._tables.made(name)
         with executor_of(on) as executor:
             self._catch_up(executor, built)
+            since = None if everything else self._since(moved)
             planner = Planner(
-                self._source, self._positions, lambda tasks: run_tasks(executor, run_survey, tasks), is_thorough=everything
+                self._source, self._positions, lambda tasks: run_tasks(executor, run_survey, tasks), everything, since
             )
             for folders in planner.news():
+                renew()
                 self._take(planner, folders, executor, built)
         if built.plans:
             upkeep.maintain(self._tables, datetime.now(timezone.utc))
         built.number = self._positions.number
         note_look(self._store, began)
         return built
+
+    def _since(self, moved: bool) -> datetime | None:
+        """Return the moment from before which all lines of the source were taken, if there is one.
+
+        Raises:
+            LakeError: The lake was built from another source.
+        """
+        before = self._positions.source
+        if before in ("", self._source.root):
+            return latest_look(self._store) if before else None
+        if moved:
+            return None
+        raise LakeError(
+            f"{self._url} was built from {before}, and this is {self._source.root}: give each root a lake of its own, or "
+            f"--moved (in Python moved=True) where this is what the other one was",
+            url=self._url,
+        )
 
     def _take(self, planner: Planner, folders: Sequence[Folder], executor: Any, built: Built) -> None:
         """Take what is new in some folders, in one plan or in two."""
@@ -208,7 +260,7 @@ class Builder:
     def _fold(self, plan: Plan) -> None:
         self._positions.add(plan)
         self._since_checkpoint += 1
-        if self._since_checkpoint >= _CHECKPOINT_PLANS:
+        if self._since_checkpoint >= CHECKPOINT_PLANS:
             self._store.create(plans.key_of(plan.number, plans.POSITIONS), self._positions.to_bytes())
             self._since_checkpoint = 0
 

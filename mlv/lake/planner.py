@@ -58,12 +58,14 @@ class Planner:
     run_surveys: RunSurveys
     is_thorough: bool = False
     """Whether all lines that were taken are read again."""
+    since: datetime | None = None
+    """The moment from before which all lines were taken, if there is one."""
 
     def news(self) -> Iterator[list[Folder]]:
         """Yield the folders in which there may be news, as many together as make a plan."""
         batch: list[Folder] = []
         size = 0
-        for path in self.source.paths():
+        for path in self._paths():
             folder = Folder(path, self.source.logs(path))
             if not (self.is_thorough or self.has_news(folder)):
                 continue
@@ -75,6 +77,19 @@ class Planner:
             size += new
         if batch:
             yield batch
+
+    def _paths(self) -> Iterator[str]:
+        """Yield the paths of experiments that may have news."""
+        since = None if self.is_thorough else self.since
+        listed = dict.fromkeys(self.source.paths(since, self._paths_of))
+        yield from listed
+        if since is not None:
+            unsettled = (each for each in self.positions.experiments.values() if not each.is_settled)
+            yield from [path for each in list(unsettled) for path in each.folders if path not in listed]
+
+    def _paths_of(self, exp: str) -> list[str]:
+        position = self.positions.experiments.get(exp)
+        return list(position.folders) if position is not None else []
 
     def has_news(self, folder: Folder) -> bool:
         """Return whether a folder differs from what was taken of it, or may be about to."""
@@ -114,7 +129,7 @@ class Planner:
                 changed[exp] = month_of[exp]
         surveys = self._surveys({exp: own for exp, own in by_exp.items() if exp not in changed}, is_new=False)
         for exp, own in surveys.items():
-            if any(each.is_changed for each in own):
+            if any(each.is_changed for each in own) or self._is_redacted_elsewhere(exp, own):
                 changed[exp] = self.positions.experiments[exp].month
         if changed:
             return self._replacing(changed, by_exp, month_of)
@@ -124,6 +139,13 @@ class Planner:
             for entry in self._entries(exp, month_of[exp], own, self.positions.experiments.get(exp), by_exp[exp])
         ]
         return self._made(entries) if entries else None
+
+    def _is_redacted_elsewhere(self, exp: str, surveys: Sequence[Survey]) -> bool:
+        """Return whether a copy has new lines that were redacted: rows of the same lines may have come from another copy."""
+        position = self.positions.experiments.get(exp)
+        copies = {(path, copy) for path, logs in (position.folders if position else {}).items() for _, copy in logs}
+        redacted = _redacted_copies(surveys)
+        return bool(redacted and copies - redacted)
 
     def _replacing(
         self, changed: Mapping[str, str], by_exp: Mapping[str, Sequence[Folder]], month_of: Mapping[str, str]
@@ -192,10 +214,12 @@ class Planner:
         month = before.month if before is not None else month
         position = ExpPosition(month, {path: dict(logs) for path, logs in (before.folders if before else {}).items()})
         entries: list[Entry] = []
-        for own in surveys:
+        redacted = _redacted_copies(surveys)
+        # What was redacted in one copy is not to come from another.
+        for own in sorted(surveys, key=lambda each: not any(path == each.path for path, _ in redacted)):
             logs: dict[LogKey, LogPosition] = {}
             ranges: list[Range] = []
-            for key, after, new_ranges in own.logs:
+            for key, after, new_ranges in sorted(own.logs, key=lambda log: (own.path, log[0][1]) not in redacted):
                 at_first = position.folders.setdefault(own.path, {}).get(key)
                 ranges += self._ranges(position, own.path, key, new_ranges)
                 position.folders[own.path][key] = after
@@ -249,6 +273,16 @@ class Planner:
             self.positions.number + 1, self.positions.sha256, utc_text(datetime.now(timezone.utc)), self.source.root,
             plans.tasks_of(entries, plans.TASK_BYTES, plans.TASK_EXPERIMENTS), replaced or {},
         )  # fmt: skip
+
+
+def _redacted_copies(surveys: Sequence[Survey]) -> set[tuple[str, str]]:
+    """Return path and copy of the logs with new lines that were redacted."""
+    return {
+        (each.path, copy)
+        for each in surveys
+        for (_, copy), _, new_ranges in each.logs
+        if any(new.is_redacted for new in new_ranges)
+    }
 
 
 def _cut(entry: Entry) -> Iterator[Entry]:

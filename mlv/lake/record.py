@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 
 import orjson
 
-from mlv.bucket.store import Creation, ObjectStore
+from mlv.bucket.probe import has_ranges, keeps_conditions
+from mlv.bucket.store import ObjectStore
 from mlv.encoding import utc_text
-from mlv.errors import LakeDamaged, LakeMissing, LakeTooNew, NoSuchObject
+from mlv.errors import LakeDamaged, LakeError, LakeMissing, LakeTooNew, NoSuchObject
 from mlv.lake.plans import FORMAT, refuse_newer
 from mlv.store import layout
 
@@ -25,6 +26,8 @@ class Record:
 
     id: str
     created: str
+    keeps_conditions: bool
+    """Whether its store refuses to make an object that is there: else only one builder may be at work."""
 
 
 def make_record(store: ObjectStore) -> Record:
@@ -33,10 +36,21 @@ def make_record(store: ObjectStore) -> Record:
     Raises:
         LakeTooNew: A newer version of mlv made it.
         LakeDamaged: It is no record.
+        LakeError: The store gives whole objects alone, so that no table could be read there.
     """
-    text = orjson.dumps({"format": FORMAT, "id": os.urandom(8).hex(), "created": utc_text(datetime.now(timezone.utc))})
-    if store.head(KEY) is None and store.create(KEY, text + b"\n") is Creation.MADE:
-        return _record(text, store.url)
+    if store.head(KEY) is None:
+        is_folder = store.url.startswith("file:")
+        if not is_folder and not has_ranges(store):
+            raise LakeError(
+                f"{store.url} gives whole objects where a few bytes are asked for, and no table can be read so: keep the lake "
+                f"elsewhere (`mlv doctor {store.url}` says more)",
+                url=store.url,
+            )
+        text = orjson.dumps({
+            "format": FORMAT, "id": os.urandom(8).hex(), "created": utc_text(datetime.now(timezone.utc)),
+            "keeps_conditions": is_folder or keeps_conditions(store),
+        })  # fmt: skip
+        store.create(KEY, text + b"\n")
     return read_record(store)
 
 
@@ -59,7 +73,7 @@ def _record(text: bytes, url: str) -> Record:
     try:
         data = orjson.loads(text)
         refuse_newer(data["format"], url)
-        return Record(str(data["id"]), str(data["created"]))
+        return Record(str(data["id"]), str(data["created"]), bool(data["keeps_conditions"]))
     except LakeTooNew:
         raise
     except (ValueError, KeyError, TypeError) as error:

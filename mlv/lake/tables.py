@@ -8,6 +8,7 @@ its version is read, and what is missing is written by that very handle. A test 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -39,6 +40,13 @@ def checked(url: str | os.PathLike[str]) -> str:
     return f"file://{quote(os.path.abspath(os.fspath(url)))}"
 
 
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_PREFIXES = {"s3": "AWS", "az": "AZURE_STORAGE", "gs": "GOOGLE"}
+
+
 class Tables:
     """The tables below a root."""
 
@@ -56,14 +64,13 @@ class Tables:
     def options(self) -> dict[str, str]:
         """The options of the storage, of which the variables of each client tell the others."""
         scheme, options = self._base.partition("://")[0], {}
+        # What stands in the URL, under the names that delta-rs has for it.
+        variables = _ENDPOINTS.get(scheme, ())
+        endpoint = self._options.get("endpoint") or next(filter(None, map(os.environ.get, variables)), "")
+        if endpoint:
+            options[f"{_PREFIXES[scheme]}_ENDPOINT"] = endpoint
+            options["ALLOW_HTTP"] = str(endpoint.startswith("http://")).lower()
         if scheme == "s3":
-            # What stands in the URL, under the names that delta-rs has for it.
-            endpoint = self._options.get("endpoint") or next(
-                filter(None, map(os.environ.get, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))), ""
-            )
-            if endpoint:
-                options["AWS_ENDPOINT_URL"] = endpoint
-                options["AWS_ALLOW_HTTP"] = str(endpoint.startswith("http://")).lower()
             if region := self._options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
                 options["AWS_REGION"] = region
             options["AWS_CONDITIONAL_PUT"] = "etag"
@@ -82,7 +89,7 @@ class Tables:
         except exceptions.TableNotFoundError:
             return None
         except (exceptions.DeltaError, OSError, ValueError) as error:
-            raise LakeError(f"{self.uri(name)} cannot be opened: {_first_line(error)}", url=self.url) from error
+            raise LakeError(f"{self.uri(name)} cannot be opened: {_one_line(error)}", url=self.url) from error
         if table.metadata().description != self._description:
             raise LakeDamaged(
                 f"{self.uri(name)} is a Delta table that this lake has not made: give an empty folder for the lake",
@@ -142,7 +149,12 @@ class Tables:
                     return True
                 except exceptions.CommitFailedError as error:  # another builder, or its compaction, was faster
                     refused = error
-        raise LakeError(f"{self.uri(name)} refuses each commit: {_first_line(refused)}", url=self.url)
+                except (exceptions.DeltaError, OSError):
+                    # The answer may have been lost, or the look at the table after the commit may have failed.
+                    if self.done(name) < plan:
+                        raise
+                    return True
+        raise LakeError(f"{self.uri(name)} refuses each commit: {_one_line(refused)}", url=self.url)
 
     def append_files(self, table: Any, properties: Any, files: Iterable[NewFile], when_ms: int) -> None:
         """Commit files that workers wrote."""
@@ -196,8 +208,9 @@ def _translated(uri: str) -> Iterator[None]:
     except (exceptions.DeltaError, OSError) as error:
         if isinstance(error, LakeError):
             raise
-        raise LakeError(f"{uri}: {_first_line(error)}", url=uri) from error
+        raise LakeError(f"{uri}: {_one_line(error)}", url=uri) from error
 
 
-def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0][:500]
+def _one_line(error: object) -> str:
+    """Return the text of an error in one line: the reason stands in the last of several, each with a colour."""
+    return " ".join(re.sub(r"\x1b\[\d*m|\u21b3", "", str(error)).split())[:500]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -11,28 +10,18 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from mlv.encoding import shown
-from mlv.errors import NotAnExperiment
 from mlv.projections.replaying import Replay
 from mlv.protocols import Projection
-from mlv.store.home import Home
-from mlv.store.owners import Owner
-from mlv.store.reading import read_state
-from mlv.transport import spool
-from mlv.transport.header import look
-from mlv.transport.launch import launch
+from mlv.transport import orders
 from mlv.transport.orders import Order
-from mlv.transport.spool_lock import is_unattended, tidy
+from mlv.transport.run_end import RunEnd
 
 _POLL_S = 0.05
 _SOON_S = 0.002
 """Pause after an event: more follow soon, and a caller who flushes after each event waits for us."""
 _LOOK_S = 0.1
-_CHILDREN_WITHIN_S = 60.0  # one that was killed leaves its ring for a writer to finish
 _DELETIONS = 5
 """Number of times that an output which somebody deleted is begun again."""
-_WRITER_WITHIN_S = 0.5
-"""Seconds that a ring of a process that is gone may lack a writer: one may be on its way."""
-_MOST_WRITERS = 5  # if so many could not finish the ring, one more will not
 _HEAVY = ("boto3", "comet_ml", "tensorflow", "torch")
 """Packages that tensorboardX imports if they are installed."""
 
@@ -64,7 +53,7 @@ def serve(order: Order, projection: Projection) -> bool:
     Returns:
         Whether the output is complete; False where the ring of the run waits, and nobody can drain it.
     """
-    ending = _RunEnd(order)
+    ending = RunEnd(order)
     for may_try_again in (*[True] * _DELETIONS, False):
         replay = Replay(Path(order.folder), projection, order.exp)
         try:
@@ -94,81 +83,16 @@ def _begins(replay: Replay, ending: Callable[[], bool]) -> bool:
     return True
 
 
-class _RunEnd:
-    """Tells whether a run is over, and everything that can come from it is in the log."""
-
-    def __init__(self, order: Order) -> None:
-        self._order, self._folder = order, Path(order.folder)
-        self._had_ring = False
-        self._over_since: float | None = None
-        self._alone_since: float | None = None
-        self._writers = 0
-        self.is_given_up = False
-        """Whether events wait that nobody can bring into the log."""
-
-    def __call__(self) -> bool:
-        rings = [ring for spool_folder in spool.find(self._folder, Owner.current()) for ring in spool.rings_in(spool_folder)]
-        if not self._is_over(rings):
-            return False
-        self._over_since = self._over_since or monotonic()
-        # Children and ranks may go on for a while.
-        return not any(map(self._is_beside, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
-
-    def _is_beside(self, ring: Path) -> bool:
-        """Return whether a ring is that of a child, or of another rank, whose events still come."""
-        header = look(ring)
-        runs = () if header is None else (header.info.get("parent_run"), header.info.get("main_run"))
-        return header is not None and self._order.run in runs and header.is_attended
-
-    def _is_over(self, rings: list[Path]) -> bool:
-        mine = [ring for ring in rings if ring.stem == self._order.run]
-        self._had_ring = self._had_ring or bool(mine)
-        if not mine:
-            return self._order.is_left or self._had_ring or self._has_ended()
-        if not self._order.is_left or not all(map(is_unattended, mine)):
-            self._alone_since = None
-            return False
-        return self._is_in_vain(mine[0].parent)
-
-    def _is_in_vain(self, spool_folder: Path) -> bool:
-        """Return whether no writer drains the run's ring, though some were started: only this process may be alive still."""
-        self._alone_since = self._alone_since or monotonic()
-        if monotonic() - self._alone_since > _WRITER_WITHIN_S * 2**self._writers:
-            self.is_given_up = self._writers >= _MOST_WRITERS
-            self._writers += 1
-            with suppress(OSError):
-                launch(self._folder, spool_folder, Home(self._folder, self._order.exp))
-        return self.is_given_up
-
-    def _has_ended(self) -> bool:
-        """Return whether the log holds the end of the run; asked where there is no ring."""
-        run = read_state(self._folder).runs.get(self._order.run)
-        return run is not None and run.ended is not None
-
-
 def main(fd: str, path: str, folder: str) -> None:
-    """Complete the order in an open file, which is locked by that; then remove it from the spool that it may lie in."""
-    os.set_inheritable(int(fd), False)
-    with open(int(fd), "rb") as file:  # open to the end: the lock tells the others that somebody is at work
-        file.seek(0)
-        order = Order.from_bytes(file.read()).replace(folder=folder)
-        is_done = False
-        try:
-            projection = pickle.loads(order.projection)  # noqa: S301 - from a private file of this user's
-            if "tensorboardX" in getattr(projection, "NEEDS", ()):
-                _import_alone()
-            is_done = serve(order, projection)
-        except NotAnExperiment:
-            is_done = True  # the experiment is gone, and its output with it
-            raise
-        except BaseException:
-            is_done = not order.is_left  # the process that wanted it tells of it
-            raise
-        finally:
-            if is_done and path:
-                with suppress(OSError):
-                    os.unlink(path)
-                tidy(Path(path).parent)
+    """Complete the order in an open file; then remove it from the spool that it may lie in."""
+    orders.complete(fd, path, folder, _complete)
+
+
+def _complete(order: Order) -> bool:
+    projection = pickle.loads(order.projection)  # noqa: S301 - from a private file of this user's
+    if "tensorboardX" in getattr(projection, "NEEDS", ()):
+        _import_alone()
+    return serve(order, projection)
 
 
 def _import_alone() -> None:

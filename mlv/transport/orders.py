@@ -1,4 +1,4 @@
-"""Orders: the outputs that a run wants, each a private file of its spool until somebody has completed the output.
+"""Orders: the outputs that a run wants, and where it is shipped, each a private file of its spool until that is complete.
 
 An order is written before its run can be seen, so that any process that outlives training can start the output's process: the
 writer, the next run, or `mlv recover`. It holds a pickled object, so it never lies in the experiment itself, whose folder may
@@ -8,21 +8,25 @@ be somebody else's.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
+from mlv.errors import NotAnExperiment
 from mlv.frozen import FrozenRecord
 from mlv.store import layout, opening
 from mlv.store.files import duplicated
 from mlv.store.owners import Owner, process_is_gone
 from mlv.transport import spool
 from mlv.transport.launch import can_launch, launch_module
+from mlv.transport.spool_lock import tidy
 
 SUFFIX = ".order"
+FOLLOWER, SHIPPER = "mlv.projections.follower", "mlv.bucket.follower"
+"""Modules that carry orders out, each in a process of its own."""
 _TRACEBACK = "Traceback (most recent call last):\n"
 
 
@@ -43,7 +47,9 @@ class Order(FrozenRecord):
     modules: list[str]
     """Folders that the output's class may be imported from."""
     projection: bytes
-    """The output, pickled."""
+    """The output, pickled; or the wishes that another module reads."""
+    module: str = FOLLOWER
+    """The module whose `main` carries the order out."""
 
     @property
     def is_left(self) -> bool:
@@ -163,6 +169,8 @@ def begin_unkept(order: Order) -> None:
 def _launch(order: Order, file: BinaryIO, path: Path | None, moved_to: Path | None) -> None:
     """Start the process of an output: it inherits the open file, and with it the lock, so that there is no gap between."""
     folder = moved_to or Path(order.folder)
+    if order.module not in (FOLLOWER, SHIPPER):
+        raise OSError(f"no module of this version carries out {order.output!r}")
     if not can_launch():
         raise OSError("this system cannot start a process from here")
     if not layout.holds(folder, order.exp):
@@ -173,9 +181,34 @@ def _launch(order: Order, file: BinaryIO, path: Path | None, moved_to: Path | No
     try:
         with opening.emptied(errors) as log:
             arguments = (str(fd), str(path or ""), str(folder))
-            launch_module("mlv.projections.follower", arguments, errors=log.fileno(), also=order.modules, pass_fds=[fd])
+            launch_module(order.module, arguments, errors=log.fileno(), also=order.modules, pass_fds=[fd])
     finally:
         os.close(fd)
+
+
+def complete(fd: str, path: str, folder: str, work: Callable[[Order], bool]) -> None:
+    """Carry out the order in an open file, which is locked by that; then remove it from the spool that it may lie in.
+
+    `work` returns whether all is done, so that nobody need begin again.
+    """
+    os.set_inheritable(int(fd), False)
+    with open(int(fd), "rb") as file:  # open to the end: the lock tells the others that somebody is at work
+        file.seek(0)
+        order = Order.from_bytes(file.read()).replace(folder=folder)
+        is_done = False
+        try:
+            is_done = work(order)
+        except NotAnExperiment:
+            is_done = True  # the experiment is gone, and its output with it
+            raise
+        except BaseException:
+            is_done = not order.is_left  # the process that wanted it tells of it
+            raise
+        finally:
+            if is_done and path:
+                with suppress(OSError):
+                    os.unlink(path)
+                tidy(Path(path).parent)
 
 
 def complaint(folder: Path, output: str) -> str:

@@ -41,6 +41,7 @@ POLL_S = 0.02  # with the time that a disk takes, an event is in its file within
 HEARTBEAT_EVERY_S = 60.0  # five are missed before a run counts as lost: see LOST_AFTER in state.py
 _SCAN_EVERY_S = 0.05  # lists a folder, which is dearer than a look into the rings that are known
 _CHECK_OWNERS_EVERY_S = 0.25  # asks the system for each process that logs
+_LOOK_AFTER_SHIPPERS_S = 30.0  # a run of hours must not go on unshipped
 _LOCK_WAIT_S = 10.0  # the writer that leaves has its seals to write and to fsync first
 
 
@@ -94,6 +95,7 @@ class Writer:
         self._problem_since = 0.0
         self._is_done = False
         self._next_try = self._next_scan = self._next_check = 0.0
+        self._next_look = monotonic() + _LOOK_AFTER_SHIPPERS_S
         self._sync_every_s = settings.FSYNC_INTERVAL.look_up().value
         self._next_sync = monotonic() + self._sync_every_s
         self._settled: set[str] = set()
@@ -142,6 +144,7 @@ class Writer:
         if not any(moved):
             _tried(self._settle_stale, problems)  # reads much: not while events wait
         _tried(partial(self._sync_if_due, now), problems)
+        self._look_after_shippers(now)
         _tried(partial(self._verdicts_if_due, now), problems)
         if not self._sources:
             self._is_done = _tried(self._leave, problems)
@@ -313,6 +316,17 @@ class Writer:
         for path in orders.orders_of(run, self._spool_folder.name):
             with suppress(OSError):  # the order stays, and recovery finds it
                 orders.begin(path, self._where())
+
+    def _look_after_shippers(self, now: float) -> None:
+        """Start the processes that ship runs again where they were killed: nobody else sees that while the runs go on."""
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_AFTER_SHIPPERS_S
+        for source in self._sources.values():
+            for path in orders.orders_of(source.run, self._spool_folder.name):
+                with suppress(OSError):  # it is tried again
+                    if (order := orders.read(path)) is not None and order.module == orders.SHIPPER:
+                        orders.begin(path, self._where())
 
     def _heartbeats(self, now: float) -> None:
         for source in self._sources.values():

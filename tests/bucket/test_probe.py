@@ -146,6 +146,8 @@ def test_a_store_that_fails_at_each_call_in_turn():
 def test_stores_that_keep_all(any_bucket):
     """A folder, S3 as moto has it, and Azure as Azurite has it keep all that is asked for."""
     store = open_store(any_bucket)
+    assert probe.has_ranges(store)
+    assert probe.keeps_conditions(store)
 
     outcome = probe.probe(store)
 
@@ -155,13 +157,15 @@ def test_stores_that_keep_all(any_bucket):
 
 @pytest.mark.parametrize("any_bucket", ["rclone"], indirect=True)
 def test_rclone(any_bucket):
-    """`rclone serve s3` ignores conditions, and ranges are read as the whole object."""
+    """`rclone serve s3` ignores conditions, and the clients' requests for a range: it holds logs, and no lake."""
     store = open_store(any_bucket)
 
     outcome = probe.probe(store)
 
-    assert failed(outcome) == [probe.ONCE, probe.RACE]
-    assert uses(outcome) == [True, True, False]
+    assert failed(outcome) == [probe.RANGE, probe.ONCE, probe.RACE]
+    assert uses(outcome) == [True, False, False]
+    assert not probe.has_ranges(open_store(any_bucket))
+    assert not probe.keeps_conditions(store)
     assert list(store.objects()) == []
     assert store.create("a", b"1") is store.create("a", b"2") is Creation.MADE
 

@@ -6,7 +6,7 @@ import shutil
 from datetime import datetime, timezone
 
 import pytest
-from memory import MemoryStore
+from bucket.memory import MemoryStore
 
 import mlv
 from mlv.audit.redact import redact
@@ -450,6 +450,17 @@ def test_news_once_a_day(tmp_path, store):
     assert [(item.day, item.exp, item.copy) for item in news] == [
         (day, exp.id, copy_of(exp.path)) for day in ("2026-11-29", "2026-11-30")
     ]
+
+
+def test_lines_that_come_during_a_request(tmp_path):
+    """They wait for the next call: a run that logs faster than a request takes would have a segment for each request."""
+    store = MemoryStore(lambda call, key: call != "create" or experiment.log("log", 10))
+    experiment = Experiment(tmp_path / "exp", store)
+    experiment.log("log", 10)
+
+    experiment.shipper.ship_lines()
+
+    assert sum(key.endswith(".gz") for key in store.content) == 1
 
 
 def test_a_line_longer_than_a_segment(tmp_path, store):

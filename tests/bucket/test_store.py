@@ -101,6 +101,8 @@ def test_a_credential_in_a_url_is_refused_and_not_shown(url):
 
 def test_options_of_a_url():
     """An endpoint and a region may stand in the URL."""
+    assert checked_url("file:////data//b/") == ("file:///data//b", {})
+    assert checked_url("s3://b/?region=eu") == ("s3://b", {"region": "eu"})
     assert checked_url("s3://b/x/?endpoint=http://h:1&region=eu") == ("s3://b/x", {"endpoint": "http://h:1", "region": "eu"})
 
 

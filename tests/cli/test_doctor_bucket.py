@@ -35,7 +35,8 @@ def test_a_store_that_ignores_conditions(command, rclone):
 
     assert shown.returncode == 0
     assert "note  create twice    the second object replaces the first" in shown.stdout
-    assert "note  lake by several builders  no: create twice, create at once" in shown.stdout
+    assert "note  lake by one builder       no: range" in shown.stdout
+    assert "note  lake by several builders  no: range, create twice, create at once" in shown.stdout
 
 
 @pytest.mark.parametrize(

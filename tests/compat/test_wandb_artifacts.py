@@ -245,7 +245,7 @@ def test_bad_input():
         artifact.remove("missing")
     with pytest.raises(TypeError, match="Histogram"):
         artifact.add(wandb.Histogram(np_histogram=([1], [0, 1])), "h")
-    for call in (artifact.download, artifact.save, lambda: artifact.version, lambda: artifact.get("a")):
+    for call in (artifact.download, artifact.files, lambda: artifact.version, lambda: artifact.get("a")):
         with pytest.raises(wandb.UsageError, match="log it first"):
             call()
     for aliases in (["a/b"], "a:b"):
@@ -372,6 +372,18 @@ def test_references():
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a.txt": "a", "of_model.pt": "1"}
     assert stored.get_entry("big").download() == "s3://bucket/big.bin"
     assert stored.get_entry("of_model.pt").ref == "wandb-artifact://p/model:v0/weights.pt"
+
+
+def test_saved_without_a_run():
+    """`save` of a new artifact logs it: in the run that goes on, or in one of its own."""
+    artifact = wandb.Artifact("own", "dataset")
+    artifact.save(project="p")
+    with wandb.init(project="p") as run:
+        another = wandb.Artifact("of-run", "dataset")
+        another.save()
+
+    assert (artifact.name, artifact.is_draft(), artifact.exp.kind) == ("own:v0", False, "auto")
+    assert another.exp.id == run.exp.id
 
 
 def test_metadata_that_hold_themselves():

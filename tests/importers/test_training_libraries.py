@@ -224,16 +224,17 @@ def imported(written: Written, root: Path, source: Path | None = None) -> list[O
 
 
 def values(outcomes: list[Outcome], library: Library) -> Counter[tuple[Any, ...]]:
+    paths = {outcome.imported.path for outcome in outcomes if outcome.imported is not None}
     return Counter(
         (step, name, round(value, 5) if isinstance(value, float) else value)
-        for outcome in outcomes if outcome.imported is not None
-        for step, data in points(mlv.Exp.open(outcome.imported.path))
+        for path in paths
+        for step, data in points(mlv.Exp.open(path))
         for name, value in data.items() if name not in library.of_library
     )  # fmt: skip
 
 
 def are_intact(outcomes: list[Outcome]) -> bool:
-    paths = [outcome.imported.path for outcome in outcomes if outcome.imported is not None]
+    paths = [outcome.imported.path for outcome in outcomes if outcome.imported is not None and outcome.events]
     return all(str(run_command("verify", path).stdout).startswith("intact") for path in paths)
 
 
@@ -259,6 +260,8 @@ def test_that_is_being_written(copy, tmp_path):
     for seen in copy.seen:
         shutil.rmtree(source)
         shutil.copytree(seen, source)
+        if not series(copy):  # Ray writes results when it finds the time
+            continue
         outcomes = imported(copy, tmp_path / "runs")
         assert [(each.error, each.imported.differences) for each in outcomes] == [("", [])] * len(outcomes)
     shutil.rmtree(source)
@@ -316,14 +319,14 @@ def test_a_missing_file(copy, tmp_path):
     assert copy.library.module in ("keras", "transformers") or any(
         "that is gone" in text for each in outcomes for text in each.left
     )
-    for path in [*series(copy), *copy.source.glob("trainer_state.json")]:
+    for path in [*series(copy), *copy.source.glob("trainer_state.json"), *copy.source.glob("sweep/*/events.out*")]:
         path.unlink()
     with pytest.raises(InvalidArgument, match="holds nothing"):
         imported(copy, tmp_path / "runs")
 
 
 def test_two_runs_in_one_folder(copy, tmp_path):
-    """Two runs below one folder are experiments of their own, whatever their files are called."""
+    """Two runs below one folder are experiments of their own; a trial has an ID, and a copy of it is the same one."""
     both = tmp_path / "both"
     for name in ("one", "two"):
         shutil.copytree(copy.source, both / name)
@@ -331,7 +334,6 @@ def test_two_runs_in_one_folder(copy, tmp_path):
     outcomes = imported(copy, tmp_path / "runs", both)
 
     assert [each.error for each in outcomes] == [""] * len(outcomes)
-    paths = [each.imported.path for each in outcomes]
-    assert len(set(paths)) == len(paths)
-    doubled = Counter({key: 2 * count for key, count in copy.told.items()})
-    assert values(outcomes, copy.library) == doubled
+    paths, times = [each.imported.path for each in outcomes], 1 if copy.library.module == "ray" else 2
+    assert len(set(paths)) * 2 == len(paths) * times
+    assert values(outcomes, copy.library) == Counter({key: times * count for key, count in copy.told.items()})

@@ -134,6 +134,33 @@ def test_keras():
     assert [data["batch/batch_step"] for _, data in rows("batches") if "batch/loss" in data] == [0, 1, 2]
 
 
+def test_keras_tables():
+    """`WandbEvalCallback`: a table of what is true, and one for each epoch, as versions of artifacts."""
+    keras = library("keras")
+    base = wandb.keras.WandbEvalCallback
+
+    class Predictions(base):  # type: ignore[misc, valid-type]
+        def add_ground_truth(self, logs: Any = None) -> None:
+            for number, label in enumerate(labels[:3].tolist()):
+                self.data_table.add_data(number, label)
+
+        def add_model_predictions(self, epoch: int, logs: Any = None) -> None:
+            for index in self.data_table_ref.get_index():
+                self.pred_table.add_data(epoch, index, self.data_table_ref.data[index][1])
+
+    inputs, labels = data()
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with wandb.init(project="p", name="tables") as run:
+        model.fit(inputs, labels, epochs=2, verbose=0, callbacks=[Predictions(["idx", "label"], ["epoch", "row", "label"])])
+        predictions = run.use_artifact(f"run_{run.id}_pred:v1").get("eval_data")
+
+    assert [row[0] for row in predictions.data] == [1, 1, 1]
+    assert predictions.data[2][1].get_row() == {"idx": 2, "label": labels[2]}
+    with wandb.init(project="p"), pytest.raises(NotImplementedError, match="add_ground_truth"):
+        base([], []).on_train_begin()
+
+
 def test_xgboost():
     """`wandb.integration.xgboost`: rounds, the better value of each metric as its summary, importance, the model."""
     xgboost = library("xgboost")

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 from lakes import append, make, metrics
 
 from mlv import lake
+from mlv.bucket.store import open_store
 from mlv.lake import plans
+from mlv.lake.tables import Tables
 
 KILLS = 50 if os.environ.get("MLV_SOAK") else 10
 SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
@@ -104,32 +106,44 @@ def test_two_builders_and_kills(tmp_path):
     assert lake.check(url, everything=True).differences == [], SEED
 
 
+class Killed(BaseException):
+    """The end of a process."""
+
+
+def dying(function, left):
+    """A function that ends the process once it was called so often."""
+
+    def call(*arguments, **options):
+        if left[0] == 0:
+            raise Killed
+        left[0] -= 1
+        return function(*arguments, **options)
+
+    return call
+
+
+class Dying:
+    """A store in which the process ends after so many objects."""
+
+    def __init__(self, store, left):
+        self._store, self.create = store, dying(store.create, left)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
 def test_a_build_that_ends_anywhere_is_completed(tmp_path, monkeypatch):
     """Whichever write to the lake is the last one, the next build goes on from there."""
     tree = tmp_path / "runs"
     make(tree / "a")
     url = str(tmp_path / "lake")
     append(tree / "a", metrics("r1", 1, 1, x=1.0), logs.line("r1", 2, "note", data={"text": "x"}))
-    from mlv.bucket import store
-    from mlv.lake.tables import Tables
-
-    class Killed(BaseException):
-        pass
-
     left = [0]
 
-    def dying(function):
-        def call(*arguments, **options):
-            if left[0] == 0:
-                raise Killed
-            left[0] -= 1
-            return function(*arguments, **options)
-
-        return call
-
     with monkeypatch.context() as patch:
-        patch.setattr(store._Store, "create", dying(store._Store.create))
-        patch.setattr(Tables, "commit", dying(Tables.commit))
+        for module in ("builder", "tasks"):
+            patch.setattr(f"mlv.lake.{module}.open_store", lambda url: Dying(open_store(url), left))
+        patch.setattr(Tables, "commit", dying(Tables.commit, left))
         for calls in range(100):
             left[0] = calls
             if calls % 3 == 2:

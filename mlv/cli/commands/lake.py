@@ -18,7 +18,10 @@ lake = App(
 )
 app.add_typer(lake)
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="Folder with experiments, at any depth.", show_default=False)]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SRC", help="Folder with experiments, at any depth, or the URL of a bucket.", show_default=False),
+]
 Url = Annotated[str, typer.Argument(metavar="URL", help="Of the lake: a folder, or s3://, gs:// or az://.", show_default=False)]
 On = Annotated[
     Optional[str],  # noqa: UP045
@@ -36,6 +39,7 @@ def build(
         typer.Option("--every", min=1, metavar="SECONDS", help="Build again and again, until Ctrl-C.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Read the lines again that were taken before.")] = False,
+    moved: Annotated[bool, typer.Option("--moved", help="SRC is what the source of earlier builds was.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring a lake up to what the logs say now; it is made where there is none.
@@ -45,7 +49,7 @@ def build(
     """
     from mlv.cli import lake as lake_  # the other commands do without
 
-    lake_.build(src, url, on, every_s=every, everything=everything, as_json=as_json)
+    lake_.build(src, url, on, every_s=every, everything=everything, moved=moved, as_json=as_json)
 
 
 @lake.command("info")

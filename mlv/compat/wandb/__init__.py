@@ -27,6 +27,8 @@ __version__ = "0.31.0"
 
 _LATER = ("apis", "data_types", "env", "errors", "helper", "integration", "plot", "sdk", "util")
 """Modules that scripts reach as attributes."""
+_OF_INTEGRATION = ("keras", "lightgbm", "xgboost")
+"""Modules below `integration` that scripts reach as attributes."""
 _FROM = {
     "Api": "apis.public",
     "Artifact": "artifacts",
@@ -213,6 +215,8 @@ _starting.on_change(_serve)
 def __getattr__(name: str) -> _Any:
     if name in _FROM:  # most scripts do without
         return getattr(_import_module(f"mlv.compat.wandb.{_FROM[name]}"), name)
+    if name in _OF_INTEGRATION:
+        return _import_module(f"mlv.compat.wandb.integration.{name}")
     return _import_module(f"mlv.compat.wandb.{name}") if name in _LATER else _limits.missing("wandb", name)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import Exp, ExpRef
-from mlv.compat.wandb import limits, versions
+from mlv.compat.wandb import active, limits, versions
 from mlv.compat.wandb.artifact_draft import Draft
 from mlv.compat.wandb.artifact_entries import Entry, described, digest_of, local_path_of, sha256
 from mlv.compat.wandb.errors import UsageError
@@ -230,18 +230,31 @@ class Artifact(Draft):
         """Return at once: what is logged is there."""
         return self
 
-    def save(self, *_: Any, **__: Any) -> None:
-        """Store changed aliases, metadata and description of a version; one that was not logged is for `run.log_artifact`.
+    def save(self, project: str | None = None, settings: Any = None) -> None:
+        """Store changed aliases, metadata and description of a version; or log a new artifact.
 
-        Raises:
-            UsageError: It was not logged.
+        The run that goes on logs it, or a run of its own, of the job type `auto`.
+
+        Args:
+            project: That of a run of its own.
+            settings: Those of a run of its own.
         """
-        self._logged("save")
+        if self._number is None:
+            run = active.latest()
+            if run is not None:
+                run.log_artifact(self)
+            else:
+                with active.begin(project=project, job_type="auto", settings=settings) as own:
+                    own.log_artifact(self)
+            return
         assert self._project is not None
-        assert self._number is not None
         changed = {"aliases": self.aliases, "metadata": plain_or_text(self.metadata), "description": self.description}
         self._entry.update(changed)
         versions.record(self._project, self._name, self._number, self._entry)
+
+    def is_draft(self) -> bool:
+        """Return whether it was not logged yet."""
+        return self._number is None
 
     def store(self, exp: Exp, project: Path, run_id: str, aliases: Sequence[str]) -> None:
         """Publish its files in an experiment as the next version, and record it; the latest one serves if it is the same.

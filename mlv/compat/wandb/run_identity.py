@@ -188,6 +188,10 @@ class Identity:
             return None
         return (self._exp.path.absolute().parent / ".wandb-sweeps" / self.sweep_id).as_uri()
 
+    def get_sweep_url(self) -> str | None:
+        """Return `sweep_url`."""
+        return self.sweep_url
+
     @property
     def settings(self) -> Settings:
         """The settings in force."""

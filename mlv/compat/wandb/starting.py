@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import Exp, InvalidName
-from mlv.compat.wandb import boards, folders, limits
+from mlv.compat.wandb import active, boards, folders, limits
 from mlv.compat.wandb.config import Config, parse_config
 from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.restoring import restored
@@ -146,6 +146,12 @@ def finish_all(exit_code: int | None = None) -> None:
     """End all runs of this process. Not called by users."""
     for run in [*_active]:
         run.finish(exit_code)
+
+
+def latest() -> Run | None:
+    """Return the run of this process that began last and goes on."""
+    own = [run for run in _active if run.is_of_this_process]
+    return own[-1] if own else None
 
 
 def current() -> Run | None:
@@ -331,3 +337,4 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+active.register(latest, init)

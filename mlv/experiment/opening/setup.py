@@ -29,7 +29,7 @@ from mlv.experiment.opening.captures import (
 from mlv.experiment.opening.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
-from mlv.notices import say, warn
+from mlv.notices import say, warn, warn_once
 from mlv.projections.outputs import checked_outputs
 from mlv.store import ends, layout
 from mlv.store import meta as meta_
@@ -92,6 +92,7 @@ class Making:
         system: float | None = None,
         console: bool = False,
         strict: bool = False,
+        ship: str | bool | None = None,
     ) -> None:
         """Check and convert the arguments of the user.
 
@@ -106,7 +107,7 @@ class Making:
         self._tags = list(dict.fromkeys([*checked_tags(tags, redactor), *configured]))
         self._kind, self._notes = kind, _checked_notes(notes, redactor)
         self._captures, self._redactor = captures, redactor
-        self._outputs = checked_outputs(outputs)
+        self._outputs, self._ship = checked_outputs(outputs), checked_ship(ship)
         self._wishes, self._console = wishes_of(system, redactor), console
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> ExpComponents:
@@ -119,7 +120,7 @@ class Making:
             if not layout.is_experiment(folder):
                 remove(folder)  # it was made for this, and holds nothing that could be read
             raise
-        session = Session(folder, meta.id, outputs=self._outputs, wishes=self._wishes)
+        session = Session(folder, meta.id, outputs=self._outputs, wishes=self._wishes, ship=self._ship)
         self._begin(session)
         self._report(folder)
         return ExpComponents(folder, meta, session, self._redactor, frozen(self._real))
@@ -155,7 +156,8 @@ class Making:
         requested = self._redactor.params(self._real)
         differing = params_.check_changes(recorded, requested, may_change, folder.name)
         captures = later_captures(folder, self._captures, self._redactor)
-        session = session_for(folder, meta.id, captures=captures, params=differing, outputs=self._outputs, wishes=self._wishes)
+        options = {"outputs": self._outputs, "wishes": self._wishes, "ship": self._ship}
+        session = session_for(folder, meta.id, captures=captures, params=differing, **options)
         self._begin(session)
         new = params_.added(recorded, requested)
         if new:
@@ -184,9 +186,8 @@ class Making:
         meta = _awaited_meta(folder)
         self._adopt(meta)
         own_session = session_in_this_process(folder, meta.id)
-        session = (
-            own_session.twin() if own_session else session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
-        )
+        options: dict[str, Any] = {"wishes": self._wishes, "ship": self._ship}
+        session = own_session.twin() if own_session else session_of_rank(folder, meta.id, rank, ranks, main_run, **options)
         session.start()
         return ExpComponents(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
 
@@ -256,6 +257,35 @@ def wishes_of(system: float | None, redactor: Redactor) -> Wishes:
             raise
         raise InvalidArgument(f"system={system!r} {error}", system=system) from None
     return Wishes(interval_s, redactor.patterns, redactor.exceptions)
+
+
+def checked_ship(ship: str | bool | None) -> str | None:
+    """Return the URL of the bucket that runs are shipped to, None for none.
+
+    Raises:
+        InvalidArgument: It is no URL of a bucket.
+        MissingExtra: `obstore` is not installed.
+    """
+    if ship is False or (ship is None and settings.SHIP.look_up().value is None and settings.SHIP.get() is None):
+        return None
+    from mlv.bucket import wish  # `import mlv` does without
+
+    return wish.checked_ship(ship)
+
+
+def ship_of_later_run(ship: str | bool | None) -> str | None:
+    """Return what `checked_ship` does; a setting that cannot be used is warned about, as the experiment may only be read.
+
+    Raises:
+        InvalidArgument, MissingExtra: As `checked_ship`, for an argument.
+    """
+    if ship is not None:
+        return checked_ship(ship)
+    try:
+        return checked_ship(None)
+    except MlvError as error:
+        warn_once(f"{error}. Runs are not shipped", MlvWarning)
+        return None
 
 
 def recover_if_needed(folder: Path) -> None:

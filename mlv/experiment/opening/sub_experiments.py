@@ -76,7 +76,7 @@ def init_sub_exp(
     redactor = _redactor(parent, redact, [*redact_except, *keep])
     if name is not None:
         refuse_credential(redactor, name, "name")
-    making = Making(params, kind, tags, notes, CAPTURES, redactor, outputs)
+    making = Making(params, kind, tags, notes, CAPTURES, redactor, outputs, ship=_ship_of(parent))
     given_ranks = checked_ranks(ranks)
     savedir = (parent or path.parent) / kind
     return Exp.of_components(
@@ -101,6 +101,12 @@ def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable
     if session is not None:
         patterns, exceptions = (*session.wishes.redact, *patterns), (*session.wishes.keep, *exceptions)
     return redactor_of(meta.content, patterns, exceptions)
+
+
+def _ship_of(parent: Path | None) -> str | None:
+    """Return the URL that a run of this process in the parent is shipped to; None where the setting decides."""
+    session = session_in_this_process(parent, meta_.read_meta(parent).id) if parent is not None else None
+    return session.ship if session is not None else None
 
 
 def _make(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> ExpComponents:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from mlv.compat.wandb.artifacts import Artifact
 from mlv.compat.wandb.integration.current import required_run, with_base
+from mlv.compat.wandb.table import Table
 
 
 class OwnWandbMetricsLogger:
@@ -74,5 +76,71 @@ class OwnWandbModelCheckpoint:
             self._run.save(path, policy="now", glob=False)
 
 
+class OwnWandbEvalCallback:
+    """The base of callbacks that log a table of what is true once, and one of what the model says behind each epoch."""
+
+    def __init__(self, data_table_columns: list[str], pred_table_columns: list[str], *args: Any, **options: Any) -> None:
+        """Keep the columns of both tables.
+
+        Raises:
+            Error: There is no run.
+        """
+        super().__init__(*args, **options)
+        self._run = required_run("WandbEvalCallback")
+        self.data_table_columns, self.pred_table_columns = data_table_columns, pred_table_columns
+        self.data_table: Any = None
+        self.pred_table: Any = None
+        self.data_table_ref: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Log the table of what is true."""
+        self.init_data_table(self.data_table_columns)
+        self.add_ground_truth(logs)
+        self.log_data_table()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Log the table of what the model says."""
+        self.init_pred_table(self.pred_table_columns)
+        self.add_model_predictions(epoch, logs)
+        self.log_pred_table()
+
+    def add_ground_truth(self, logs: Any = None) -> None:
+        """Add rows to `data_table`: this is for the class below.
+
+        Raises:
+            NotImplementedError: It has no such method.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.add_ground_truth")
+
+    def add_model_predictions(self, epoch: int, logs: Any = None) -> None:
+        """Add rows to `pred_table`, with what `data_table_ref` holds: this is for the class below.
+
+        Raises:
+            NotImplementedError: It has no such method.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.add_model_predictions")
+
+    def init_data_table(self, column_names: list[str]) -> None:
+        """Begin the table of what is true."""
+        self.data_table = Table(columns=column_names)
+
+    def init_pred_table(self, column_names: list[str]) -> None:
+        """Begin a table of what the model says."""
+        self.pred_table = Table(columns=column_names)
+
+    def log_data_table(self, name: str = "val", type: str = "dataset", table_name: str = "val_data") -> None:
+        """Log the table of what is true as an artifact, and read it back as `data_table_ref`."""
+        artifact = Artifact(name, type)
+        artifact.add(self.data_table, table_name)
+        self.data_table_ref = self._run.use_artifact(artifact).get(table_name)
+
+    def log_pred_table(self, type: str = "evaluation", table_name: str = "eval_data", aliases: list[str] | None = None) -> None:
+        """Log the table of what the model says as a version of an artifact."""
+        artifact = Artifact(f"run_{self._run.id}_pred", type)
+        artifact.add(self.pred_table, table_name)
+        self._run.log_artifact(artifact, aliases=aliases)
+
+
 WandbMetricsLogger = with_base(OwnWandbMetricsLogger, "keras.callbacks", "Callback")
 WandbModelCheckpoint = with_base(OwnWandbModelCheckpoint, "keras.callbacks", "ModelCheckpoint")
+WandbEvalCallback = with_base(OwnWandbEvalCallback, "keras.callbacks", "Callback")

@@ -1,0 +1,1 @@
+"""A million experiments, simulated with costs that were measured here: `python -m benchmarks.simulation`."""

@@ -1,0 +1,286 @@
+"""`mlv push`: a tree in a bucket, as often as asked, whoever else pushes it and whoever is killed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from bucket.contents import chains, is_whole, shipped
+from bucket.memory import MemoryStore
+from conftest import wait_until
+from signalling import send
+
+import mlv
+from mlv.bucket.push import Push
+from mlv.errors import BucketDenied, BucketUnreachable, NotAnExperiment
+
+
+def make_tree(root, count=3):
+    folders = []
+    for number in range(count):
+        with mlv.Exp(root / f"project{number % 2}", f"e{number}", {"n": number}, capture=(), system=False) as exp:
+            exp.log({"loss": number}, step=0)
+            with exp.file("notes.txt", "w") as file:
+                file.write(f"notes {number}")
+        folders.append(exp.path)
+    return folders
+
+
+def push(root, store, **options):
+    pushing = Push(root, store, **options)
+    return list(pushing.run(pushing.experiments()))
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+
+def test_a_tree(tmp_path, store):
+    """Each experiment is at its path below the root."""
+    make_tree(tmp_path / "runs")
+
+    results = push(tmp_path / "runs", store)
+
+    assert [result.path for result in results] == ["project0/e0", "project0/e2", "project1/e1"]
+    assert store.content["project0/e2/files/notes.txt"] == b"notes 2"
+    assert all(result.is_well and result.segments == 1 and result.files == 1 for result in results)
+
+
+def test_nothing_new_costs_three_requests_at_most(tmp_path, store):
+    """Pushing again uploads nothing, and hardly asks."""
+    make_tree(tmp_path / "runs", 20)
+    push(tmp_path / "runs", store)
+    store.requests.clear()
+
+    results = push(tmp_path / "runs", store)
+
+    assert all(result.is_empty and result.is_well for result in results)
+    assert len(store.requests) <= 3
+    assert {call for call, _ in store.requests} <= {"head"}
+
+
+def test_news_cost_what_they_are(tmp_path, store):
+    """An experiment that grew costs its own uploads; the others cost nothing."""
+    folders = make_tree(tmp_path / "runs", 20)
+    push(tmp_path / "runs", store)
+    exp = mlv.Exp.open(folders[0], capture=(), system=False)
+    exp.log({"loss": 0.0}, step=1)
+    exp.flush()
+    store.requests.clear()
+
+    push(tmp_path / "runs", store)
+    exp.close()
+
+    assert [call for call, _ in store.requests if call != "head"] == ["create"]
+
+
+def test_a_bucket_that_was_emptied(tmp_path, store):
+    """What positions tell is not believed where the bucket says otherwise."""
+    make_tree(tmp_path / "runs")
+    push(tmp_path / "runs", store)
+    content = dict(store.content)
+    store.content.clear()
+
+    push(tmp_path / "runs", store)
+
+    assert {key for key in store.content if "/files/" in key} == {key for key in content if "/files/" in key}
+    assert {key for key in store.content if key.endswith(".gz")} == {key for key in content if key.endswith(".gz")}
+
+
+def test_two_at_once(tmp_path, store):
+    """Both may push one folder, from the beginning to the end."""
+    folders = make_tree(tmp_path / "runs", 6)
+    threads = [threading.Thread(target=push, args=(tmp_path / "runs", store)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    results = push(tmp_path / "runs", store)
+
+    assert all(result.is_well for result in results)
+    assert sorted(key for key in store.content if key.endswith("notes.txt")) == sorted(
+        f"{folder.relative_to(tmp_path / 'runs').as_posix()}/files/notes.txt" for folder in folders
+    )
+
+
+def test_one_experiment(tmp_path, store):
+    """It is what lies at the URL."""
+    folder = make_tree(tmp_path / "runs", 1)[0]
+
+    assert [result.path for result in push(folder, store)] == [""]
+    assert store.content["meta.json"] == (folder / "meta.json").read_bytes()
+
+
+def test_one_experiment_of_a_tree(tmp_path, store):
+    """By itself it goes on where it was shipped to with its tree."""
+    folder = make_tree(tmp_path / "runs", 2)[1]
+    push(tmp_path / "runs", store)
+
+    assert [result.path for result in push(folder, store)] == ["project1/e1"]
+    assert "meta.json" not in store.content
+
+
+def test_a_store_that_fails_now_and_then(tmp_path):
+    """A call that fails is made again."""
+    failures = iter([True, False] * 1000)
+
+    def fail(call, key):
+        if call == "create" and next(failures):
+            raise BucketUnreachable("away")
+
+    store = MemoryStore(fail)
+    make_tree(tmp_path / "runs", 1)
+    pushing = Push(tmp_path / "runs", store)
+
+    pushing.stop()  # no patience
+    with pytest.raises(BucketUnreachable):
+        list(pushing.run(pushing.experiments()))
+    assert push(tmp_path / "runs", store, with_files=False)[0].is_well
+
+
+def test_a_refusal_ends_it(tmp_path):
+    """Without the right to write nothing is tried again."""
+
+    def refuse(call, key):
+        if call == "create":
+            raise BucketDenied("no right to write")
+
+    make_tree(tmp_path / "runs", 1)
+    with pytest.raises(BucketDenied):
+        push(tmp_path / "runs", MemoryStore(refuse))
+
+
+def test_a_folder_without_experiments(tmp_path, store):
+    """It is an error."""
+    with pytest.raises(NotAnExperiment, match="no experiments"):
+        push(tmp_path, store)
+
+
+def test_a_last_line_without_its_end(tmp_path, store):
+    """It can be read, and is not shipped: the report says so."""
+    folder = make_tree(tmp_path / "runs", 1)[0]
+    with open(folder / "log.jsonl", "ab") as file:
+        file.write(b'{"run":"r","seq":1}')
+
+    assert "mlv recover" in push(tmp_path / "runs", store)[0].unshipped["log.jsonl"]
+
+
+@pytest.fixture
+def url(tmp_path):
+    pytest.importorskip("obstore", reason="needs the extra 'bucket'")
+    return f"file://{tmp_path}/bucket"
+
+
+def test_the_command(tmp_path, url, command):
+    """It says what it shipped; with nothing new, that; and exits with 0."""
+    make_tree(tmp_path / "runs", 2)
+
+    first, second = command("push", "runs", url), command("push", "runs", url)
+
+    assert first.returncode == second.returncode == 0
+    assert "project0/e0: shipped" in first.stdout
+    assert "1 file" in first.stdout
+    assert second.stdout == "2 experiments: nothing new\n"
+
+
+def test_the_command_in_json(tmp_path, url, command):
+    """A line for each experiment."""
+    make_tree(tmp_path / "runs", 2)
+
+    lines = command("push", "runs", url, "--json").stdout.splitlines()
+
+    assert [json.loads(line)["path"] for line in lines] == ["project0/e0", "project1/e1"]
+
+
+def test_a_dry_run(tmp_path, url, command):
+    """Neither the folder nor the bucket changes."""
+    make_tree(tmp_path / "runs", 1)
+    before = sorted((tmp_path / "runs").rglob("*"))
+
+    result = command("push", "runs", url, "--dry-run")
+
+    assert "would ship" in result.stdout
+    assert sorted((tmp_path / "runs").rglob("*")) == before
+    assert not list((tmp_path / "bucket").rglob("*"))
+
+
+def test_the_exit_status(tmp_path, url, command):
+    """1 where another experiment holds the path, and the others are shipped."""
+    make_tree(tmp_path / "runs", 2)
+    (tmp_path / "bucket/project0/e0").mkdir(parents=True)
+    (tmp_path / "bucket/project0/e0/meta.json").write_text("{}")
+
+    result = command("push", "runs", url)
+
+    assert result.returncode == 1
+    assert "project0/e0/meta.json" in result.stdout
+    assert (tmp_path / "bucket/project1/e1/meta.json").exists()
+
+
+def test_without_files(tmp_path, url, command):
+    """The logs alone, and no mark that all is there."""
+    folder = make_tree(tmp_path / "runs", 1)[0]
+
+    assert command("push", "runs", url, "--no-files").returncode == 0
+    assert not (tmp_path / "bucket/project0/e0/files").exists()
+    assert not is_whole(tmp_path / "bucket/project0/e0", folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals a process")
+def test_following_a_tree(tmp_path, url, ring):
+    """Lines and experiments arrive as they come; SIGTERM ships once more, and the exit status is 0."""
+    exp = mlv.Exp(tmp_path / "runs", "a", capture=(), system=False)
+    arguments = [sys.executable, "-m", "mlv", "push", "runs", url, "--follow", "--every", "0.2"]
+    daemon = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: chains(tmp_path / "bucket/a"))
+        exp.log({"loss": 0.25}, step=1)
+        wait_until(lambda: b'"loss":0.25' in shipped(tmp_path / "bucket/a", exp.path))
+        exp.log({"loss": 0.75}, step=2)
+        exp.flush()
+        send(daemon.pid, signal.SIGTERM)
+        assert daemon.wait(30) == 0
+        assert b'"loss":0.75' in shipped(tmp_path / "bucket/a", exp.path)
+    finally:
+        daemon.kill()
+        daemon.wait()
+        exp.close()
+
+
+def test_how_far_a_copy_is_behind(tmp_path, url, command):
+    """`mlv ls` and `mlv doctor` tell the seconds of an experiment that is shipped."""
+    first = make_tree(tmp_path / "runs", 2)[0]
+    command("push", first, url)
+    listed = [json.loads(line) for line in command("ls", "runs", "--json").stdout.splitlines()]
+    assert [row["behind_s"] for row in listed] == [0, None]
+    assert "it has all lines of 1 experiment" in command("doctor", "runs").stdout
+    with mlv.Exp.open(first, capture=(), system=False) as exp:
+        exp.log({"loss": 1.0}, step=2)
+
+    listed = [json.loads(line) for line in command("ls", "runs", "--json").stdout.splitlines()]
+    assert listed[0]["behind_s"] > 0
+    assert "behind" in command("ls", "runs").stdout
+    assert "e0 is" in command("doctor", "runs").stdout
+
+
+def test_a_damaged_position_is_asked_for_again(tmp_path, store):
+    """Position and copy are hints: what cannot be read of them is made again."""
+    folder = make_tree(tmp_path / "runs", 1)[0]
+    push(tmp_path / "runs", store)
+    for path in (folder / ".mlv/shipped").glob("*.json"):
+        path.write_text('{"url": 3, "streams": []}')
+    content = dict(store.content)
+
+    assert push(tmp_path / "runs", store)[0].is_well
+    assert store.content == content
+    shutil.rmtree(folder / ".mlv/shipped")
+    (folder / ".mlv/copy").write_text("[]")
+    assert push(tmp_path / "runs", store)[0].is_well

@@ -1,0 +1,252 @@
+"""Lakes in buckets, and of buckets."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+pytest.importorskip("deltalake")
+pytest.importorskip("pyarrow")
+pytest.importorskip("obstore")
+
+
+from bucket.laid import COPY, OTHER, lay, lay_lines
+from lakes import append, make, metrics, rows, values
+
+import mlv
+from mlv import lake
+from mlv.bucket import names
+from mlv.bucket.store import open_store
+from mlv.errors import LakeBusy, LakeError
+from mlv.lake.lease import FOLDER, alone
+from mlv.store import layout
+from mlv.store.owners import Owner
+
+pytest_plugins = ["bucket.stores"]
+
+KILLS = 50 if os.environ.get("MLV_SOAK") else 4
+SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """A bucket that is a folder."""
+    return f"file://{tmp_path}/bucket"
+
+
+def below(url):
+    """The URL of a folder in a bucket."""
+    base, mark, options = url.partition("?")
+    return f"{base}/lake{mark}{options}"
+
+
+def tell(store, folder, path, copy=COPY):
+    """Lay the mark that an experiment shipped something today."""
+    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    store.create(names.News(day, layout.exp_id(folder), copy).key, json.dumps({"path": path}).encode())
+
+
+def test_a_bucket_gives_the_rows_of_its_tree(tree, bucket, tmp_path):
+    """Segments become the rows that the lines of the tree become; later ones come by the marks of news alone."""
+    store = open_store(bucket)
+    for name in ("a", "b", "a/sub"):
+        append(make(tree / name), *(metrics("r" + name[-1], seq, seq, x=float(seq)) for seq in range(1, 30)))
+        lay(tree / name, store, name, parts=3)
+    lake.build(tree, tmp_path / "of_tree")
+    lake.build(bucket, tmp_path / "of_bucket")
+    tables = ("metrics", "summaries", "events")
+    assert [rows(lake.open(tmp_path / "of_tree"), table) for table in tables] == [
+        rows(lake.open(tmp_path / "of_bucket"), table) for table in tables
+    ]
+    for name in ("a", "b"):
+        append(tree / name, *(metrics("r" + name[-1], seq, seq, x=float(seq)) for seq in range(30, 40)))
+        lay_lines(tree / name, store, name)
+    tell(store, tree / "a", "a")
+
+    built = lake.build(bucket, tmp_path / "of_bucket")
+    everything = lake.build(bucket, tmp_path / "of_bucket", everything=True)
+
+    assert (built.rows["metrics"], everything.rows["metrics"]) == (20, 0)
+    assert lake.check(tmp_path / "of_bucket").differences == []
+    assert lake.open(tmp_path / "of_bucket").arrow("experiments", ["name", "path"]).num_rows == 3
+
+
+def test_what_is_settled_is_not_listed(tree, bucket, tmp_path, monkeypatch):
+    """An increment asks for the marks of news, and for what is active: not for what is there."""
+    store = open_store(bucket)
+    for number in range(6):
+        with mlv.Exp(tree, f"e{number}", capture=()) as exp:
+            exp.log({"x": 1.0})
+        lay(tree / f"e{number}", store, f"e{number}")
+    lake.build(bucket, tmp_path / "lake")
+    listed = []
+    monkeypatch.setattr("mlv.lake.buckets.open_store", lambda url: Noting(open_store(url), listed))
+    with mlv.Exp.open(tree / "e3") as exp:
+        exp.log({"x": 2.0})
+    lay_lines(tree / "e3", store, "e3")
+    tell(store, tree / "e3", "e3")
+
+    assert lake.build(bucket, tmp_path / "lake").rows["metrics"] == 1
+
+    assert set(listed) == {names.NEWS, "e3"}
+
+
+class Noting:
+    """A store that notes which folders are listed."""
+
+    def __init__(self, store, listed):
+        self._store, self._listed = store, listed
+
+    def objects(self, prefix="", after=""):
+        self._listed.append(prefix)
+        return self._store.objects(prefix, after)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_copies_in_a_bucket_count_once(tree, bucket, tmp_path):
+    """A run that went on elsewhere, and a zombie of it, are two copies: each line counts once."""
+    store = open_store(bucket)
+    folder = make(tree / "a")
+    append(folder, *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 11)))
+    lay(folder, store, "a")
+    lake.build(bucket, tmp_path / "lake")
+    append(folder, metrics("r2", 1, 11, x=11.0))
+    lay_lines(folder, store, "a", copy=OTHER)
+
+    lake.build(bucket, tmp_path / "lake", everything=True)
+
+    assert sorted(value for *_, value in values(lake.open(tmp_path / "lake"))) == [float(seq) for seq in range(1, 12)]
+    assert lake.open(tmp_path / "lake").arrow("summaries", ["count"])["count"].to_pylist() == [11]
+    assert lake.check(tmp_path / "lake").differences == []
+
+
+def test_a_redaction_in_a_bucket(tree, bucket, tmp_path):
+    """Where a copy was redacted, its lines replace those of a copy that could not be removed."""
+    from mlv.audit.redact import redact
+
+    store = open_store(bucket)
+    with mlv.Exp(tree, "a", capture=()) as exp:
+        exp.log({"x": 1.0, "word": "password123"}, step=1)
+    lay(tree / "a", store, "a", whole=False)
+    lake.build(bucket, tmp_path / "lake")
+    list(redact(tree / "a", ["password123"]))
+    lay_lines(tree / "a", store, "a", copy=OTHER)
+
+    built = lake.build(bucket, tmp_path / "lake", everything=True)
+
+    assert built.replaced == 1
+    opened = lake.open(tmp_path / "lake")
+    assert not any("password123" in str(rows(opened, table)) for table in ("metrics", "events", "summaries"))
+
+
+def test_one_lake_has_one_source(tree, tmp_path):
+    """A second root is refused, unless it is said to be the first one, moved: names in both would be mixed up."""
+    append(make(tree / "a"), metrics("r1", 1, 0, x=1.0))
+    lake.build(tree, tmp_path / "lake")
+    moved = tree.rename(tmp_path / "elsewhere")
+    append(moved / "a", metrics("r1", 2, 0, x=2.0))
+
+    with pytest.raises(LakeError, match="a lake of its own"):
+        lake.build(moved, tmp_path / "lake")
+    assert lake.build(moved, tmp_path / "lake", moved=True).rows["metrics"] == 1
+
+
+def test_a_lease_keeps_others_out(bucket):
+    """While one builder is at work the next is refused; one that was killed on this machine is passed over."""
+    store = open_store(bucket)
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    record = {**Owner.current().to_data(), "pid": gone.pid, "start": "0"}
+    gone.wait()
+    store.create(f"{FOLDER}/{'0' * 16}.json", json.dumps(record).encode())
+
+    with alone(store), pytest.raises(LakeBusy, match="ignores conditions"), alone(store):
+        pass
+    with alone(store):
+        pass
+
+    assert list(store.objects(FOLDER)) == []
+
+
+def test_a_lake_in_a_bucket(tree, moto):
+    """A lake is built, built on, checked and read on S3."""
+    url = below(moto.bucket().url)
+    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 6)))
+    lake.build(tree, url)
+    append(tree / "a", metrics("r1", 6, 6, x=6.0))
+    lake.build(tree, url)
+
+    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert lake.check(url).differences == []
+    with lake.open(url).duckdb() as connection:
+        assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
+
+
+def test_a_store_without_ranges(tree, rclone):
+    """A lake on `rclone serve s3` is refused before anything is made: no table could be read."""
+    url = below(rclone.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 0, x=1.0))
+
+    with pytest.raises(LakeError, match="keep the lake elsewhere"):
+        lake.build(tree, url)
+    assert list(open_store(url).objects()) == []
+
+
+BUILDER = """
+import sys
+from mlv import lake
+while True:
+    print(lake.build(sys.argv[1], sys.argv[2]).number, flush=True)
+"""
+
+
+@pytest.mark.timeout(900)
+def test_two_builders_and_kills_on_s3(tree, moto):
+    """Two builders at once on S3, killed at any time, neither lose nor double a row."""
+    chance = random.Random(SEED)
+    bucket = moto.bucket()
+    url = below(bucket.url)
+    folders = [make(tree / f"e{number}") for number in range(4)]
+    expected = []
+
+    def start():
+        return subprocess.Popen(
+            [sys.executable, "-c", BUILDER, str(tree), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **bucket.variables},
+        )  # fmt: skip
+
+    builders = [start(), start()]
+    try:
+        for number in range(KILLS):
+            for folder in folders:
+                append(folder, metrics("r" + folder.name, number + 1, number, x=float(number)))
+                expected.append(("r" + folder.name, "x", number + 1, float(number)))
+            victim = chance.choice(builders)
+            assert victim.stdout.readline().strip().isdigit(), (SEED, victim.stderr.read())
+            time.sleep(chance.uniform(0, 1))
+            assert victim.poll() is None, (SEED, victim.stderr.read())
+            victim.send_signal(signal.SIGKILL)
+            victim.communicate()
+            builders[builders.index(victim)] = start()
+    finally:
+        for builder in builders:
+            builder.kill()
+            builder.communicate()
+
+    lake.build(tree, url)
+
+    assert values(lake.open(url)) == sorted(expected, key=str), SEED
