@@ -71,7 +71,7 @@ class Shipping:
         path = positions.wake_path(self._folder, self._wish.url)
         with suppress(OSError):
             opening.make_folders(self._folder, path.parent)
-            path.touch()
+            opening.emptied(path).close()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all lines that are in the log now are in the bucket; warn, and return False, when the time is over."""
