@@ -293,7 +293,6 @@ ELSEWHERE = {
     "mlv/projections/parquet.py": "pyarrow reads and writes what was opened before",
     "mlv/projections/h5files.py": "h5py opens by name what was looked at before",
     "mlv/projections/hdf5.py": "an attachment, which `attached` opened",
-    "mlv/projections/follower.py": "an order, which was opened before and inherited",
     "mlv/transport/spool.py": "the spool, which has rules of its own",
     "mlv/transport/appending.py": "the spool",
     "mlv/executors.py": "the pipes to processes",
