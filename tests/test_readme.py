@@ -108,7 +108,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: None) -> Path:
     """A folder to work in, where `mlv` and `python` are the ones under test."""
     programs = tmp_path / "bin"
     programs.mkdir()

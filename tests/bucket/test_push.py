@@ -119,6 +119,15 @@ def test_one_experiment(tmp_path, store):
     assert store.content["meta.json"] == (folder / "meta.json").read_bytes()
 
 
+def test_one_experiment_of_a_tree(tmp_path, store):
+    """By itself it goes on where it was shipped to with its tree."""
+    folder = make_tree(tmp_path / "runs", 2)[1]
+    push(tmp_path / "runs", store)
+
+    assert [result.path for result in push(folder, store)] == ["project1/e1"]
+    assert "meta.json" not in store.content
+
+
 def test_a_store_that_fails_now_and_then(tmp_path):
     """A call that fails is made again."""
     failures = iter([True, False] * 1000)
