@@ -172,11 +172,11 @@ def experiments(root: Path, count: int) -> Path:
         params = {"lr": (0.1, 0.01, 0.001, 1.0)[number % 4], "layers": number // 4 % 25, "seed": number // 100}
         text = json.dumps({**meta, "name": path.name, "params": params}, indent=2).encode() + b"\n"
         (path / "meta.json").write_bytes(text)
-        (path / "log.jsonl").write_bytes(log_of(number, hashlib.sha256(text).hexdigest()))
+        (path / "log.jsonl").write_bytes(_log(number, hashlib.sha256(text).hexdigest()))
     return root
 
 
-def log_of(number: int, exp: str) -> bytes:
+def _log(number: int, exp: str) -> bytes:
     """The lines of a run that ended, and of its writer."""
     times = _times()
     run, writer, numbers = f"r{number:09d}", f"rw{number:08d}", random.Random(number)

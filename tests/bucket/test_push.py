@@ -255,6 +255,24 @@ def test_following_a_tree(tmp_path, url, ring):
         exp.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="signals a process")
+def test_following_an_empty_folder(tmp_path, url, ring):
+    """A sidecar that begins before the training waits for the first experiment."""
+    (tmp_path / "runs").mkdir()
+    arguments = [sys.executable, "-m", "mlv", "push", "runs", url, "--follow", "--every", "0.2"]
+    with open(tmp_path / "notes.txt", "wb") as notes:
+        daemon = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=notes)
+    try:
+        wait_until(lambda: "waiting for the first one" in (tmp_path / "notes.txt").read_text())
+        mlv.Exp(tmp_path / "runs", "a", capture=(), system=False).close()
+        wait_until(lambda: chains(tmp_path / "bucket/a"))
+        send(daemon.pid, signal.SIGTERM)
+        assert daemon.wait(30) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
 def test_how_far_a_copy_is_behind(tmp_path, url, command):
     """`mlv ls` and `mlv doctor` tell the seconds of an experiment that is shipped."""
     first = make_tree(tmp_path / "runs", 2)[0]
