@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, plain
 from benchmarks.measuring import check_count, folder, timed_ms
 
 _TAGS = ("loss", "acc", "lr", "grad/norm")
-_LEAST_RATE, _LEAST_RATE_OF_OTHERS, _MOST_MB = 200_000, 50_000, 200
+_LEAST_RATE, _LEAST_RATE_OF_OTHERS, _MOST_MB = 200_000, 100_000, 200
 
 _IMPORT = r"""
 import json, re, sys, time

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.figures import Figure, absent
-from benchmarks.measuring import check_count, folder, timed_ms
+from benchmarks.measuring import check_count, folder
 from mlv.store.meta import write_meta
 
 _EVENTS = 1000
@@ -19,9 +19,12 @@ _LOOP = """
 import sys
 from pathlib import Path
 
-import orjson, pyarrow as pa
+import time
+
+import orjson, pandas, pyarrow as pa
 from deltalake import write_deltalake
 
+begun = time.perf_counter()
 folders = sorted(Path(sys.argv[1]).iterdir())
 for start in range(0, len(folders), 100):
     cells = {name: [] for name in ("exp", "run", "seq", "time", "step", "name", "value")}
@@ -35,16 +38,22 @@ for start in range(0, len(folders), 100):
                         column.append(cell)
     times = pa.array(cells["time"]).cast(pa.timestamp("us", "UTC"))
     write_deltalake(sys.argv[2], pa.table({**cells, "time": times}), mode="append")
+print(time.perf_counter() - begun)
 """
 _BUILD = """
-import sys
+import sys, time
+
+import pandas  # pyarrow imports it with the first array
 from mlv import lake
+
+begun = time.perf_counter()
 lake.build(sys.argv[1], sys.argv[2], int(sys.argv[3]) or None)
+print(time.perf_counter() - begun)
 """
 
 
 def lake(quick: bool) -> list[Figure]:
-    """Each build is a process of its own, its start included."""
+    """Each build is a process of its own, whose start does not count; that of its workers does."""
     if find_spec("deltalake") is None or find_spec("obstore") is None:
         return [absent("lake: deltalake and obstore are not installed (mlvlogger[lake])")]
     count = 100 if quick else 2000
@@ -54,29 +63,31 @@ def lake(quick: bool) -> list[Figure]:
             _write(runs / f"e{number:05d}", number)
         what = f"lake of {count:,} experiments of {_EVENTS:,} events"
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        loop = timed_ms(lambda: _run(_LOOP, cores[:1], runs, place / "loop"))
-        one = timed_ms(lambda: _run(_BUILD, cores[:1], runs, place / "one", 0))
-        alone = timed_ms(lambda: _run(_BUILD, cores, runs, place / "alone", 1))
-        two = timed_ms(lambda: _run(_BUILD, cores, runs, place / "two", 2))
+        loop = _seconds(_LOOP, cores[:1], runs, place / "loop")
+        one = _seconds(_BUILD, cores[:1], runs, place / "one", 0)
+        alone = _seconds(_BUILD, cores, runs, place / "alone", 1)
+        two = _seconds(_BUILD, cores, runs, place / "two", 2)
         for number in range(0, count, 100):
             _append(runs / f"e{number:05d}", number, _EVENTS, _EVENTS)
-        more = timed_ms(lambda: _run(_BUILD, cores[:1], runs, place / "one", 0))
+        more = _seconds(_BUILD, cores[:1], runs, place / "one", 0)
         check_count(_rows(place / "one"), 3 * _EVENTS * (count + len(range(0, count, 100))))
         shutil.rmtree(place / "one")
     reference = f"{what}, one core (reference: orjson, pyarrow, write_deltalake)"
     return [
-        Figure(reference, "s", loop / 1e3, one / 1e3, loop / one, "x", 1.2, at_most=False),
-        Figure("  with two workers (reference: with one)", "s", alone / 1e3, two / 1e3, alone / two, "x", 1.6, at_most=False),
-        Figure("  1 % new lines, in one of 100 (reference: all)", "s", one / 1e3, more / 1e3, 100 * more / one, "%", 3),
+        Figure(reference, "s", loop, one, loop / one, "x", 1.2, at_most=False),
+        Figure("  with two workers (reference: with one)", "s", alone, two, alone / two, "x", 1.6, at_most=False),
+        Figure("  1 % new lines, in one of 100 (reference: all)", "s", one, more, 100 * more / one, "%", 3),
     ]
 
 
-def _run(program: str, cores: list[int], *arguments: object) -> None:
+def _seconds(program: str, cores: list[int], *arguments: object) -> float:
+    """Run a program on some cores, and return the seconds that it prints."""
     before = os.sched_getaffinity(0) if cores else set()
     try:
         if cores:
             os.sched_setaffinity(0, cores)
-        subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=True, capture_output=True)
+        command = [sys.executable, "-c", program, *map(str, arguments)]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     finally:
         if cores:
             os.sched_setaffinity(0, before)

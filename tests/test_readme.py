@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bucket.servers import Bucket, running_moto, why_missing
 
 import mlv
 from mlv import settings
@@ -39,6 +40,8 @@ FRAMEWORKS = (
     *("transformers", "xgboost", "sklearn", "fastai", "jax", "metaflow", "mmengine", "mlflow", "ray"),
 )
 """Libraries with a page, or a section, of their own; what they warn of is no concern of these tests."""
+S3 = "s3://lab"
+"""The bucket of the pages: moto has it, anew for each page."""
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
     "sklearn": sys.version_info >= (3, 11) and find_spec("sklearn"),  # before, there is none with callbacks
@@ -52,7 +55,17 @@ OPTIONAL = {
     "hdf5": find_spec("h5py"),
     **dict.fromkeys(("mlv push", "MLV_SHIP"), find_spec("obstore")),
     "h5py": find_spec("h5py") and find_spec("yaml") and find_spec("matplotlib"),
+    "polars": find_spec("polars") and find_spec("deltalake"),
+    "dask": find_spec("dask") and find_spec("deltalake") and find_spec("pandas"),
+    "pysail": find_spec("pysail") and find_spec("pyspark") and find_spec("deltalake"),
+    S3: find_spec("obstore") and not why_missing("moto"),
 }
+GOING_ON = {"polars": "lake", "dask": "lake", "pysail": "lake"}
+"""Tools whose blocks go on from those of another one."""
+
+
+RUN = ("python", "console", "sh")
+"""Kinds of blocks that run."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,8 @@ class Block:
     @property
     def tool(self) -> str | None:
         """What has to be installed to run it, besides mlv."""
+        if S3 in self.text and self.kind in RUN:
+            return S3
         return next(
             (tool for tool in OPTIONAL if re.search(rf"((import|from|\$|--to) |integrations\.){tool}\b", self.text)), None
         )
@@ -85,14 +100,15 @@ def set_up_commands() -> list[str]:
 def cases() -> Iterator[Any]:
     """Each page without optional tools, then with each tool that it uses."""
     for page in (README, *WRITTEN):
-        wanted = {block.tool for block in blocks(page) if block.kind in ("python", "console", "sh")}
+        wanted = {block.tool for block in blocks(page) if block.kind in RUN}
         for tool in (None, *(tool for tool in OPTIONAL if tool in wanted)):
             if wanted:
-                yield pytest.param(page, tool, id=f"{page.relative_to(ROOT)}-{tool or 'alone'}")
+                name = "s3" if tool == S3 else tool or "alone"
+                yield pytest.param(page, tool, id=f"{page.relative_to(ROOT)}-{name}")
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: None) -> Path:
     """A folder to work in, where `mlv` and `python` are the ones under test."""
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -112,20 +128,32 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def lab(cloud_variables: Callable[[Bucket], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty bucket behind `s3://lab`."""
+    with running_moto() as server:
+        server.make("lab")
+        cloud_variables(server.reach("lab"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
+        yield
+
+
 @pytest.mark.parametrize(("page", "tool"), list(cases()))
-def test_every_block_runs(page, tool, shell):
+def test_every_block_runs(page, tool, shell, request):
     """All code runs, and prints what stands below it: what needs mlv alone, and what needs one tool more."""
     if tool is not None and not OPTIONAL[tool]:
-        pytest.skip(f"{tool} is not installed")
+        pytest.skip(f"{'moto or obstore' if tool == S3 else tool} is not installed")
+    if tool == S3:
+        request.getfixturevalue("lab")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block, following in zip_longest(blocks(page), blocks(page)[1:]):
-        if block.tool not in (None, tool) or SET_UP in block.text:
+        if block.tool not in (None, tool, GOING_ON.get(tool)) or SET_UP in block.text:
             continue
         if block.kind == "python" and (name := re.match(r"# (\w+\.py)\n", block.text)):
             (shell / name[1]).write_text(block.text)
         elif block.kind == "python":
             with warnings.catch_warnings():
-                if tool in FRAMEWORKS:
+                if tool in FRAMEWORKS or tool in GOING_ON:
                     warnings.simplefilter("ignore")
                 printed = run_python(page, block, namespace)
             if following is not None and following.kind == "text":

@@ -29,13 +29,14 @@ from mlv.transport import orders
 from mlv.transport.orders import Order
 from mlv.transport.run_end import RunEnd
 
-SELDOM = (layout.SYSTEM_STREAM, layout.CONSOLE_STREAM)
-"""Streams that nobody waits for: each segment is a request."""
-_SELDOM_S = 60.0
+_PAUSES_S = {layout.SYSTEM_STREAM: 300.0, layout.CONSOLE_STREAM: 60.0}
+"""Pauses between two shipments of streams that nobody waits for: each costs a request, and there are three streams."""
 _WAKE_S = 0.1
 """Between two looks whether somebody wakes the process."""
 _OVER_S = 0.25
 """Between two looks whether the run is over."""
+_REST = 50
+"""How many times as long as the look itself."""
 _WALK_S = 1.0
 """Least time between two searches for experiments below."""
 _ATTEND_S = 0.2
@@ -81,7 +82,9 @@ class Follower:
         self._mine: list[Shipper] = []
         """Those that no other process ships."""
         self._woken = Event()
-        self._next_seldom = self._next_walk = 0.0
+        self._next_walk = 0.0
+        self._next = dict.fromkeys(_PAUSES_S, 0.0)
+        """When each stream that nobody waits for is shipped again."""
         self._files = _Files(self._problem)
 
     def wake(self, *_: Any) -> None:
@@ -110,7 +113,9 @@ class Follower:
                 continue
             away_since = 0.0
             if now >= next_look:
-                is_over, next_look = self._is_over(), now + _OVER_S
+                is_over = self._is_over()
+                # Without a ring the log tells, all of it: of a large one that takes its time.
+                next_look = monotonic() + max(_OVER_S, _REST * (monotonic() - now))
             over_since = (over_since or now) if is_over else 0.0
             if over_since and now - over_since > _LONGEST_S:
                 return False
@@ -139,14 +144,14 @@ class Follower:
 
     def _turn(self, folder: Path, *, is_woken: bool, is_over: bool) -> bool:
         """Ship what there is now; return whether the run is over and all of it is up, files included, and marked."""
-        is_all = is_woken or is_over or monotonic() >= self._next_seldom
-        if is_all:
-            self._next_seldom = monotonic() + _SELDOM_S
+        now = monotonic()
+        later = [] if is_woken or is_over else [stream for stream, due in self._next.items() if now < due]
+        self._next.update({stream: now + pause_s for stream, pause_s in _PAUSES_S.items() if stream not in later})
         self._mine, count = [], 0
         for shipper in self._all(folder):
             with self._alone(shipper) as is_mine, self._passing_differences(shipper):
                 if is_mine:
-                    count += shipper.ship_lines(() if is_all else SELDOM)
+                    count += shipper.ship_lines(later)
                     shipper.merge()
                     self._mine.append(shipper)
         if count or is_woken or not self._files.is_asked(self._mine, is_over):

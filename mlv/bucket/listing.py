@@ -53,11 +53,23 @@ class ListedExperiment:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing more is on its way: one copy has shipped its seal, all its lines and all its files."""
-        return any(whole.size == self._size(whole.copy) for whole in self.wholes) or self.copies == {PLAIN}
+        """Whether nothing more is on its way: a copy has shipped its seal, all its lines and files, and no other is longer.
 
-    def _size(self, copy: str) -> int:
-        return sum(end(segments) for (_, name), segments in self.segments.items() if name == copy)
+        The copy of a node that died never becomes whole; that of the run that went on elsewhere holds what it had shipped.
+        """
+        if self.copies == {PLAIN}:
+            return True
+        ends = {copy: self._ends(copy) for copy in self.copies}
+        whole = [ends.pop(mark.copy) for mark in self.wholes if mark.size == sum(ends.get(mark.copy, {}).values()) != 0]
+        return bool(whole) and not any(
+            end > max(other.get(stream, 0) for other in whole) for own in ends.values() for stream, end in own.items()
+        )
+
+    def _ends(self, copy: str) -> dict[str, int]:
+        """Return the bytes of each stream that a copy has shipped."""
+        if copy == PLAIN:
+            return {stream: stored.size for stream, stored in self.plain.items()}
+        return {stream: end(held) for (stream, name), held in self.segments.items() if name == copy}
 
 
 class Listed(NamedTuple):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote, urlsplit
 from mlv.bucket import names
 from mlv.bucket.contents import ExperimentObjects
 from mlv.bucket.listing import ListedExperiment, listed, problem_of_key
-from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, write_state
+from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, remove_files, write_state
 from mlv.bucket.mirrored_files import OF_A_NAME, MirroredFiles
 from mlv.bucket.store import ObjectStore, checked_url, open_store
 from mlv.digests import sha256
@@ -45,6 +45,11 @@ from mlv.notices import warn
 from mlv.store import attached, blobs, layout, opening
 from mlv.store.mirrors import is_mirrored, mirrors_folder
 
+_ACCOUNTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+"""Variables of the environment on which it depends what bucket a name is that of."""
 _THREADS = 16
 """Experiments, and requests beside theirs, at once."""
 _LOOKS = 4
@@ -88,7 +93,9 @@ class Mirror:
         query = "&".join(f"{name}={value}" for name, value in sorted(options.items()))
         self._bucket = f"{parts.scheme}://{parts.netloc}"
         self._query = f"?{query}" if query else ""
-        identity = f"{self._bucket}/{self._query}"
+        identity = "\n".join(
+            [self._bucket, self._query, *(os.environ.get(name, "") for name in _ACCOUNTS.get(parts.scheme, ()))]
+        )
         self._home = mirrors_folder() / sha256(identity.encode()).hexdigest()[:24]
         self._tree = self._home / "tree"
         self.folder = self._tree / self.prefix
@@ -134,9 +141,11 @@ class Mirror:
         """Call a function for each experiment, several at once; the first error ends all."""
         with ThreadPoolExecutor(_THREADS) as threads:
             futures = {each.path: threads.submit(act, each) for each in there}
-            _, pending = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            for future in pending:
-                future.cancel()
+            try:
+                wait(futures.values(), return_when=FIRST_EXCEPTION)
+            finally:  # also after Ctrl-C: a thousand experiments are not waited for
+                for future in futures.values():
+                    future.cancel()
             # Those that failed first: of those that were cancelled nothing can be said.
             for future in sorted(futures.values(), key=lambda future: future.cancelled()):
                 if not future.cancelled():
@@ -181,19 +190,20 @@ class Mirror:
         """Remove the experiments that are not in the bucket any more."""
         for folder in list(layout.walk(self.folder)) if self.folder.is_dir() else []:
             if _below(folder, self.folder) not in experiments:
-                self._remove(_below(folder, self._tree))
+                with self._alone(path := _below(folder, self._tree)):
+                    self._remove(path)
 
     def _remove(self, path: str) -> None:
         """Remove what is here of an experiment, without those below it."""
         folder = self._tree / path
         with suppress(FileNotFoundError):
             self._state_path(path).unlink()
+        remove_files(folder)
         with suppress(FileNotFoundError):
             (folder / layout.META).unlink()
         for stream in layout.streams_in(folder) if folder.is_dir() else []:
             (folder / layout.stream_file(stream)).unlink()
-        for name in layout.KEEPING:
-            shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.rmtree(folder / layout.HOUSEKEEPING, ignore_errors=True)
 
     # Files.
 
@@ -209,14 +219,25 @@ class Mirror:
             ExperimentBusy: Another process does not get done with the experiment.
             FileUnusable: The mirror cannot be written.
         """
+        with ThreadPoolExecutor(_THREADS) as requests:
+            return self._bring_files(folder, paths, requests)
+
+    def bring_all_files(self, folders: Sequence[Path]) -> Iterator[list[str]]:
+        """Bring the files of several experiments as `bring_files` does, some at once; yield the notices of each in order."""
+        with ThreadPoolExecutor(_THREADS) as requests, ThreadPoolExecutor(_THREADS) as threads:
+            yield from threads.map(lambda folder: self._bring_files(folder, None, requests), folders)
+
+    def _bring_files(self, folder: Path, paths: Collection[str] | None, requests: Executor) -> list[str]:
         path = _below(folder, self._tree)
-        with self._writing(), self._alone(path), ThreadPoolExecutor(_THREADS) as threads:
+        with self._writing(), self._alone(path):
             state = read_state(self._state_path(path))
             if state is None:
                 return [f"{self._url_of(folder)} is not in the mirror any more: list it again"]
             objects = ExperimentObjects(self._store, _below(folder, self.folder))
-            notices = MirroredFiles(objects, self._tree, folder, state).bring(paths, threads)
-            write_state(self._state_path(path), state)
+            try:
+                notices = MirroredFiles(objects, self._tree, folder, state).bring(paths, requests)
+            finally:
+                write_state(self._state_path(path), state)
         return [f"{self._url_of(folder)}: {notice}" for notice in notices]
 
     # The folder of the mirror.
@@ -250,6 +271,8 @@ class Mirror:
         except Timeout:
             text = f"another process has been bringing {self._tree / path} up to date for {_LOCK_WITHIN_S:g} s: try again later"
             raise ExperimentBusy(text, path=str(self._tree / path)) from None
+        except NotImplementedError:
+            pass  # a file system without locks: what two made of it together does not fit the state, and is made anew
         try:
             yield
         finally:
@@ -295,7 +318,9 @@ def mirror_of(folder: Path) -> Mirror | None:
         bucket, _, query = opening.content(Path(top, parts[0], "url")).decode().partition("?")
     except (OSError, UnicodeDecodeError):
         return None
-    return Mirror(f"{bucket}/{quote('/'.join(parts[2:]))}{'?' + query if query else ''}")
+    mirror = Mirror(f"{bucket}/{quote('/'.join(parts[2:]))}{'?' + query if query else ''}")
+    # Not where the environment leads to another bucket of that name now.
+    return mirror if os.path.realpath(mirror.folder) == real else None
 
 
 def mirrored(url: str) -> Mirror:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from mlv.audit import merge_lines
+from mlv.audit.merge_files import files_of
 from mlv.audit.merge_lines import LineSpan
 from mlv.bucket.contents import DamagedSegment, ExperimentObjects, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment
@@ -27,6 +28,7 @@ from mlv.bucket.names import Segment
 from mlv.bucket.segments import SegmentSlice, chain, end
 from mlv.bucket.store import StoredObject
 from mlv.digests import sha256
+from mlv.errors import BucketError
 from mlv.store import blobs, layout, opening
 from mlv.store.streams import stream_sizes, whole_end
 
@@ -88,6 +90,13 @@ def read_state(path: Path) -> MirrorState | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return state if state.form == _FORM else None
+
+
+def remove_files(folder: Path) -> None:
+    """Remove the files and checkpoints of an experiment in a mirror, not its lines, nor what lies below it."""
+    for path in list(files_of(folder, unfinished=True)) if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            (folder / path).unlink()
 
 
 class ShrunkListing(Exception):
@@ -159,16 +168,27 @@ class MirroredExperiment:
             if state is None or meta is not None or self._holds_less(state, there) or self._plain_changed(state, there):
                 state = self._rebuilt(there, meta, state)
             else:
-                self._take(self._folder, state, there)
+                self._take_into_place(state, there)
         except _RedactedCopy as redacted:
             first = [redacted.copy, *(state.first if state is not None else [])]
             state = self._rebuilt(there, meta, state, list(dict.fromkeys(first)))
         self._note_files(state, there)
-        state.listing, state.is_whole = digest, there.is_whole
-        # Last: a process that dies before leaves a state that does not fit the folder.
+        self._save(state, digest, is_whole=there.is_whole)
+        return state
+
+    def _save(self, state: MirrorState, listing: str, *, is_whole: bool) -> None:
+        """Write the state, last of all: a process that dies before leaves one that does not fit the folder."""
+        state.listing, state.is_whole = listing, is_whole
         state.sizes = stream_sizes(self._folder)
         write_state(self._state_path, state)
-        return state
+
+    def _take_into_place(self, state: MirrorState, there: ListedExperiment) -> None:
+        try:
+            self._take(self._folder, state, there)
+        except BucketError:
+            # Lines that came before the store went away need not be fetched again.
+            self._save(state, "", is_whole=False)
+            raise
 
     def _fits(self, state: MirrorState) -> bool:
         """Return whether the folder is as the state describes it."""
@@ -182,11 +202,11 @@ class MirroredExperiment:
     def _new_meta(self, state: MirrorState | None, there: ListedExperiment) -> bytes | None:
         """Return the content of meta.json, None where it is here."""
         stored = there.metas[-1]
-        if state is not None and state.meta == [*stored]:
+        if state is not None and state.meta == _stamp(stored):
             return None
         content = self._objects.get(stored)
         if state is not None and sha256(content).hexdigest() == state.id:
-            state.meta = [*stored]
+            state.meta = _stamp(stored)
             return None
         return content
 
@@ -194,7 +214,7 @@ class MirroredExperiment:
         """Read objects again that have another size or time than when they were read: none should ever change."""
         held = {stored.key: (segment, stored) for own in there.segments.values() for segment, stored in own.items()}
         for key, (size, modified, _) in list(state.refused.items()):
-            if key not in held or [*held[key][1]][1:] != [size, modified]:
+            if key not in held or _stamp(held[key][1]) != [key, size, modified]:
                 state.refused.pop(key)
         for key, (size, modified, digest) in list(state.objects.items()):
             if key not in held:
@@ -217,8 +237,10 @@ class MirroredExperiment:
             return f"it was overwritten since it was read, and {error}"
         return "" if content.hexdigest() == digest else "it was overwritten since it was read, with other lines"
 
-    def _holds_less(self, state: MirrorState, there: ListedExperiment) -> bool:
-        ends = {f"{stream}/{copy}": end(self._usable(state, held)) for (stream, copy), held in there.segments.items()}
+    @staticmethod
+    def _holds_less(state: MirrorState, there: ListedExperiment) -> bool:
+        # By the names alone: lines that were read from an object that was damaged since stay.
+        ends = {f"{stream}/{copy}": end(held) for (stream, copy), held in there.segments.items()}
         ends.update({f"{stream}/{PLAIN}": stored.size for stream, stored in there.plain.items()})
         return any(position > ends.get(name, 0) for name, position in state.positions.items())
 
@@ -240,7 +262,7 @@ class MirroredExperiment:
         if meta is None:
             meta = opening.content(self._folder / layout.META)
         state = MirrorState(self._path, first=first if first is not None else before.first if before is not None else [])
-        state.meta, state.id = [*there.metas[-1]], sha256(meta).hexdigest()
+        state.meta, state.id = _stamp(there.metas[-1]), sha256(meta).hexdigest()
         if before is not None:
             state.refused = dict(before.refused)
         building = self._scratch()
@@ -253,19 +275,26 @@ class MirroredExperiment:
                 if redacted.copy in state.first:
                     raise
                 return self._rebuilt(there, meta, before, [redacted.copy, *state.first])
-            # From here until the state is written the former one does not hold: a process that dies leaves none.
-            with suppress(FileNotFoundError):
-                self._state_path.unlink()
-            self._put(building)
+            except BucketError:
+                if before is None:  # the beginning of a log that was not here: the rest comes next time
+                    self._put(building, is_new=True)
+                    self._save(state, "", is_whole=False)
+                raise
+            self._put(building, is_new=before is None)
         finally:
             shutil.rmtree(building, ignore_errors=True)
         if before is not None:
             state.brought = before.brought
         return state
 
-    def _put(self, building: Path) -> None:
+    def _put(self, building: Path, *, is_new: bool) -> None:
         """Put the files of the new folder in the place of the former ones; meta.json last, which makes it an experiment."""
+        # From here until a state is written there is none: what a process that dies now leaves is built anew.
+        with suppress(FileNotFoundError):
+            self._state_path.unlink()
         opening.make_folders(self._tree, self._folder)
+        if is_new:
+            remove_files(self._folder)  # of which no state tells
         new = layout.streams_in(building)
         for stream in layout.streams_in(self._folder):
             if stream not in new:
@@ -284,7 +313,7 @@ class MirroredExperiment:
             copies = {copy for copy, _ in own}
             if len(copies) == 1 and stream not in state.united:
                 for copy, name in own:
-                    self._extend(folder / layout.stream_file(name), 0, name, copy, state, there)
+                    self._extend(folder / layout.stream_file(name), 0, name, copy, state, there, state.positions)
             else:
                 if stream not in state.united:
                     state.united.append(stream)
@@ -297,11 +326,11 @@ class MirroredExperiment:
         self, folder: Path, stream: str, copy: str, streams: Sequence[str], state: MirrorState, there: ListedExperiment
     ) -> None:
         """Merge the new lines of one copy of a stream, and of those that go on beside it, into a folder."""
-        scratch = self._scratch()
+        scratch, positions, objects = self._scratch(), dict(state.positions), dict(state.objects)
         try:
-            bases = {name: state.positions.get(f"{name}/{copy}", 0) for name in streams}
             for name in streams:
-                self._extend(scratch / layout.stream_file(name), bases[name], name, copy, state, there)
+                base = state.positions.get(f"{name}/{copy}", 0)
+                self._extend(scratch / layout.stream_file(name), base, name, copy, state, there, positions)
             theirs = merge_lines.sources(scratch, stream_sizes(scratch)).get(stream, [])
             ours = merge_lines.sources(folder, stream_sizes(folder)).get(stream, [])
             lacking = merge_lines.missing(stream, theirs, ours)
@@ -309,15 +338,20 @@ class MirroredExperiment:
                 raise _RedactedCopy(copy)
             if lacking.lines:
                 merge_lines.bring(folder, lacking)
-            sources = [(span, bases[layout.stream_of(span.path.name) or stream], copy) for span in theirs]
-            state.differences += [self._located(text, sources, there) for text in lacking.differences]
+            state.differences += [self._located(text, theirs, copy, state, there) for text in lacking.differences]
+            state.positions = positions
+        except BaseException:
+            state.objects = objects  # whose lines are not here
+            raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _located(self, text: str, sources: Iterable[tuple[LineSpan, int, str]], there: ListedExperiment) -> str:
+    @staticmethod
+    def _located(text: str, spans: Iterable[LineSpan], copy: str, state: MirrorState, there: ListedExperiment) -> str:
         """Return a difference with the key of the object in the place of a file that is gone."""
-        for span, base, copy in sources:
+        for span in spans:
             stream = layout.stream_of(span.path.name) or layout.DEFAULT_STREAM
+            base = state.positions.get(f"{stream}/{copy}", 0)
             match = re.search(rf"{re.escape(str(span.path))}, bytes (\d+) to (\d+)", text)
             if match is not None:
                 start, held = base + int(match[1]), there.segments.get((stream, copy), {})
@@ -327,46 +361,39 @@ class MirroredExperiment:
                 return text.replace(match[0], f"{key}, bytes {start} to {base + int(match[2])} of the copy")
         return text
 
-    def _extend(self, path: Path, base: int, stream: str, copy: str, state: MirrorState, there: ListedExperiment) -> None:
-        """Append the bytes of one copy of a stream that are new to a file, which begins with the byte `base` of them."""
+    def _extend(
+        self,
+        path: Path,
+        base: int,
+        stream: str,
+        copy: str,
+        state: MirrorState,
+        there: ListedExperiment,
+        positions: dict[str, int],
+    ) -> None:
+        """Append the bytes of one copy of a stream that are new to a file, which begins with the byte `base` of them.
+
+        The position behind them is noted in `positions`, segment by segment.
+        """
         name = f"{stream}/{copy}"
-        position = state.positions.get(name, 0)
         if copy == PLAIN:
             stored = there.plain[stream]
             if stored.key not in state.objects:
-                position = self._fetch_plain(path, stored, state)
-        else:
-            held = there.segments[stream, copy]
-            while slices := chain(self._usable(state, held), position):
-                position, refused = self._extend_by(path, base, slices, held, state)
-                if refused is None:
-                    break
-                stored, why = refused
-                state.refused[stored.key] = [stored.size, stored.modified, why]
-        if position:
-            state.positions[name] = position
-
-    def _extend_by(
-        self, path: Path, base: int, slices: Sequence[SegmentSlice], held: dict[Segment, StoredObject], state: MirrorState
-    ) -> tuple[int, tuple[StoredObject, str] | None]:
-        """Append slices; return the position behind them, or behind those before an object that cannot be used, and that."""
-        position = slices[0].start
-        with open(path, "ab+") as file:
+                positions[name] = self._fetch_plain(path, stored, state)
+            return
+        held = there.segments[stream, copy]
+        while slices := chain(self._usable(state, held), positions.get(name, 0)):
             fetched = self._objects.fetched([held[each.segment] for each in slices], self._requests)
-            for each, chunks in zip(slices, fetched, strict=True):
-                stored, size = held[each.segment], file.seek(0, os.SEEK_END)
-                try:
-                    digest = _append(file, base, each, lines_of(each.segment, chunks))
-                except DamagedSegment as error:
-                    file.truncate(size)
-                    return position, (stored, str(error))
-                except BaseException:
-                    with suppress(OSError):  # else the state does not fit, and all is read again
-                        file.truncate(size)
-                    raise
-                state.objects[stored.key] = [stored.size, stored.modified, digest]
-                position = each.end
-        return position, None
+            with open(path, "ab+") as file:
+                for each, chunks in zip(slices, fetched, strict=True):
+                    stored = held[each.segment]
+                    try:
+                        digest = _append(file, base, each, lines_of(each.segment, chunks))
+                    except DamagedSegment as error:
+                        state.refused[stored.key] = [stored.size, stored.modified, str(error)]
+                        break  # another one may cover its bytes
+                    state.objects[stored.key] = [stored.size, stored.modified, digest]
+                    positions[name] = each.end
 
     def _fetch_plain(self, path: Path, stored: StoredObject, state: MirrorState) -> int:
         """Write the whole lines of a stream's file as such; return their number of bytes."""
@@ -388,6 +415,10 @@ class MirroredExperiment:
                 with suppress(FileNotFoundError):
                     (self._folder / path).unlink()
                 state.brought.pop(path)
+
+
+def _stamp(stored: StoredObject) -> list[Any]:
+    return [stored.key, stored.size, stored.modified]
 
 
 def _digest_of(there: ListedExperiment) -> str:
@@ -417,16 +448,23 @@ def _append(file: BinaryIO, base: int, each: SegmentSlice, chunks: Iterable[byte
     """Append the bytes of a slice to a file that begins with the byte `base`; return the SHA-256 of the whole segment.
 
     Raises:
-        DamagedSegment: It is damaged, or holds other bytes than the file where both hold some.
+        DamagedSegment: It is damaged, or holds other bytes than the file where both hold some. As with any other error, the
+            file is as it was.
     """
-    digest, offset = sha256(), each.segment.start
-    for chunk in chunks:
-        digest.update(chunk)
-        common = chunk[: max(0, each.start - offset)]
-        if common:
-            _compare(file, base, offset, common, offset + len(common) == each.start)
-        file.write(chunk[len(common) :])
-        offset += len(chunk)
+    digest, offset, size = sha256(), each.segment.start, file.seek(0, os.SEEK_END)
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            common = chunk[: max(0, each.start - offset)]
+            if common:
+                _compare(file, base, offset, common, offset + len(common) == each.start)
+            file.write(chunk[len(common) :])
+            offset += len(chunk)
+        file.flush()
+    except BaseException:
+        with suppress(OSError):  # else the state does not fit the folder, and all is read again
+            file.truncate(size)
+        raise
     return digest.hexdigest()
 
 

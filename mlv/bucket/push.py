@@ -30,6 +30,9 @@ class Push:
         """Prepare; no request is made."""
         self._root, self._store, self._with_files, self._settled_s = root, store, with_files, settled_s
         self._shippers: dict[Path, Shipper] = {}
+        # One experiment that was shipped to this root goes on where it is there.
+        shipped = positions.read(root, store.url) if layout.is_experiment(root) else None
+        self._base = shipped.path if shipped is not None else ""
         self._stopped = Event()
 
     def stop(self) -> None:
@@ -69,7 +72,7 @@ class Push:
 
     def pending(self, folder: Path) -> Shipped:
         """Return what would be shipped of an experiment, as far as its folder knows; neither it nor the bucket changes."""
-        shipped = Shipped(path_below(self._root, folder))
+        shipped = Shipped(self._path(folder))
         position = pending.position_of(folder, shipped.path, self._store.url)
         lines, files = pending.lines(position, pending.sizes(folder)), pending.files(folder, position)
         shipped.lines_bytes, shipped.segments = sum(lines.values()), len(lines)
@@ -77,9 +80,12 @@ class Push:
             shipped.files, shipped.files_bytes = len(files), sum(files.values())
         return shipped
 
+    def _path(self, folder: Path) -> str:
+        return names.join(self._base, path_below(self._root, folder))
+
     def _shipper(self, folder: Path) -> Shipper:
         if folder not in self._shippers:
-            self._shippers[folder] = Shipper(folder, path_below(self._root, folder), self._store)
+            self._shippers[folder] = Shipper(folder, self._path(folder), self._store)
         shipper = self._shippers[folder]
         shipper.shipped = Shipped(shipper.path)
         return shipper
@@ -88,7 +94,7 @@ class Push:
         """Return whether the bucket has what positions tell of it: it may have been emptied since."""
         read = {folder: positions.read(folder, self._store.url) for folder in folders}
         shipped = [folder for folder, position in read.items() if position is not None and position.meta]
-        keys = {names.join(path_below(self._root, folder), layout.META) for folder in (*shipped[:1], *shipped[-1:])}
+        keys = {names.join(self._path(folder), layout.META) for folder in (*shipped[:1], *shipped[-1:])}
         return all(self._patiently(lambda key=key: self._store.head(key)) is not None for key in keys)  # type: ignore[misc]
 
     def _ship(self, shipper: Shipper) -> Shipped:

@@ -13,15 +13,17 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
+from time import monotonic
 from typing import Any, BinaryIO
 
 import orjson
 
 from mlv import wire
 from mlv.bucket import copies, names, pending, positions, published, segments
+from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.copies import Copy
 from mlv.bucket.names import News, Segment, Whole
 from mlv.bucket.positions import Position, StreamPosition, tail_of
@@ -43,6 +45,8 @@ MERGED_AT_ONCE = 64
 _CHUNK_BYTES = 1 << 20
 _LEVEL = 6
 """Of gzip: 100 MB/s, and within 3 % of the smallest that it makes of log lines."""
+_SAVE_S = 1.0
+"""Between two records of the files that are up."""
 _MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
 _GZIP = 16 + zlib.MAX_WBITS
@@ -113,7 +117,7 @@ class Shipper:
         self._distrusts = False
         self._keeps = False
         """Whether the store refused to delete: it was told."""
-        self._saved = b""
+        self._saved, self._next_save = b"", 0.0
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -183,11 +187,11 @@ class Shipper:
         """Return whether a segment in the bucket holds the bytes of an open file."""
         position = segment.start
         try:
-            for chunk in _uncompressed(self._store.chunks(self._key(segment.key))):
+            for chunk in lines_of(segment, self._store.chunks(self._key(segment.key))):
                 if os.pread(file.fileno(), len(chunk), position) != chunk:
                     return False
                 position += len(chunk)
-        except (zlib.error, EOFError):
+        except DamagedSegment:
             return False
         return position == segment.end
 
@@ -249,8 +253,9 @@ class Shipper:
                 raise _Replaced(stream)
             if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
                 raise _Replaced(stream)
-            before = done.end
-            while (end := _cut(fd, done.end, self._segment_bytes)) > done.end:
+            # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
+            before, size = done.end, os.fstat(fd).st_size
+            while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
                 self._make_segment(Segment(stream, position.copy, done.end, end), file, _RedactionsNoted(position, self._lock))
                 with self._lock:
@@ -281,7 +286,11 @@ class Shipper:
                 position.meta = identity
         day = self._now().strftime("%Y-%m-%d")
         if position.news != day:
-            self._store.create(News(day, identity, position.copy).key, orjson.dumps({"path": self.path}))
+            news = orjson.dumps({"path": self.path})
+            if self._store.create(News(day, identity, position.copy).key, news) is Creation.DIFFERENT:
+                # It was moved today: its new path is tomorrow's news.
+                tomorrow = (self._now() + timedelta(days=1)).strftime("%Y-%m-%d")
+                self._store.create(News(tomorrow, identity, position.copy).key, news)
             with self._lock:
                 position.news = day
 
@@ -334,7 +343,10 @@ class Shipper:
             if is_over():
                 return False
             self._ship_file(position, file)
-            self.save()
+            if monotonic() >= self._next_save:
+                self.save()
+                # Of many files: each time all of them are written.
+                self._next_save = monotonic() + _SAVE_S
         with self._lock:
             position.waiting = len(young)
         self._remove_redacted_files(position)
@@ -448,12 +460,12 @@ class Shipper:
                 if line != now and not (is_redacted(now) and run_and_seq(line) == run_and_seq(now)):
                     return _OTHER
                 state = _REDACTED if line != now else state
-        except (OSError, zlib.error, EOFError):
+        except (OSError, DamagedSegment):
             return _OTHER
         return state if slices and end <= position.stream(stream).end else _OTHER
 
     def _content(self, segment: Segment) -> bytes:
-        return b"".join(_uncompressed(self._store.chunks(self._key(segment.key))))
+        return b"".join(lines_of(segment, self._store.chunks(self._key(segment.key))))
 
     def _delete(self, keys: Sequence[str], reason: str = "") -> None:
         """Delete objects; where that is refused, say so once."""
@@ -499,15 +511,16 @@ class Shipper:
         self.shipped.merged += len(small)
 
     def mark_whole(self) -> bool:
-        """Merge all, and mark the copy as whole, if its last run is sealed and all is up; return whether it is marked."""
+        """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
         position, sizes = self._begun(), pending.sizes(self.folder)
         size = sum(sizes.values())
         if not self._is_at_rest() or not position.has_all_of(sizes) or position.waiting:
             return False
         if position.whole != size:
-            self.merge(is_last=True)
             data = {"exp": position.meta, "streams": sizes, "files": len(position.files)}
+            # Before the merge: a machine that is ended in the middle of that has left all there is.
             self._store.create(self._key(Whole(position.copy, size).key), orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
+            self.merge(is_last=True)
             with self._lock:
                 position.whole = size
             self.save()
@@ -566,9 +579,8 @@ def _redacted_files(line: bytes) -> Iterator[str]:
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
-def _cut(fd: int, start: int, most_bytes: int) -> int:
+def _cut(fd: int, start: int, size: int, most_bytes: int) -> int:
     """Return the position behind as many whole lines as fit, or one that is longer; `start` where there is none."""
-    size = os.fstat(fd).st_size
     end = pending.newline_before(fd, min(size, start + most_bytes), start)
     while end == start and start + most_bytes < size:
         # A line that is longer: it stands alone.
@@ -607,23 +619,6 @@ def _compress(fd: int, segment: Segment, look: Callable[[bytes], None], target: 
         target.write(packer.compress(chunk))
         position += len(chunk)
     target.write(packer.flush())
-
-
-def _uncompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the content of gzip members.
-
-    Raises:
-        zlib.error, EOFError: They are none, or not whole.
-    """
-    unpacker = zlib.decompressobj(_GZIP)
-    for chunk in chunks:
-        while chunk:
-            if unpacker.eof:
-                unpacker = zlib.decompressobj(_GZIP)
-            yield unpacker.decompress(chunk, _CHUNK_BYTES)
-            chunk = unpacker.unconsumed_tail or unpacker.unused_data
-    if not unpacker.eof:
-        raise EOFError
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -43,12 +43,17 @@ class Shipping:
 
     def order(self, run: str) -> None:
         """Say what the run wants, before anybody can see the run: whoever outlives this process ships it."""
-        again = f"`mlv push {self._folder} {self._wish.url}/{self._wish.path}`"
+        again = f"`mlv push {self._folder} {self._wish.url}`"
         self._order = Order(
             NAME, again, str(self._folder.absolute()), self._exp_id, run, Owner.current().to_data(), module_path()[:-1],
             self._wish.to_bytes(), SHIPPER,
         )  # fmt: skip
         self._path = orders.keep(self._order) if can_launch() else None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the run is shipped by itself; else it goes with that of another process."""
+        return self._order is not None
 
     def begin(self) -> None:
         """Start the process that ships; warn where that is impossible."""
@@ -122,6 +127,8 @@ class Shipping:
 
     def _look_after(self) -> None:
         """Start the process that ships again, if it was killed."""
+        if not self.is_own:
+            return
         with positions.alone(self._folder, self._wish.url) as is_alone:
             pass
         if is_alone:

@@ -332,7 +332,7 @@ def _buckets(folder: Path) -> Iterator[Check]:
             problem = f": {position.problem}" if position.problem else ""
             is_stuck = bool(problem) or lag_s > _STUCK_S
             text = f"{path} is {words.duration(lag_s)} behind{problem}"
-            advice = f"`mlv push {folder} {url}` ships what the folder has" if is_stuck else ""
+            advice = f"`mlv push {path} {url}` ships what the folder has" if is_stuck else ""
             yield Check("buckets", url, text, CHANGE if is_stuck else NOTE, advice)
         if len(late) > _MOST_LATE:
             yield Check("buckets", url, f"{len(late) - _MOST_LATE} more experiments are behind", NOTE)

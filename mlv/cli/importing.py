@@ -24,7 +24,16 @@ _MOST_ROWS = 20
 """Reasons and names that are printed of one experiment."""
 
 
-def run(sources: Sequence[Path], root: Path, *, format: str | None, options: Options, dry_run: bool, as_json: bool) -> bool:
+def run(
+    sources: Sequence[Path],
+    root: Path,
+    *,
+    format: str | None,
+    options: Options,
+    dry_run: bool,
+    as_json: bool,
+    on: str | None = None,
+) -> bool:
     """Import, print a report, and return whether all came over that the sources have.
 
     Raises:
@@ -36,12 +45,12 @@ def run(sources: Sequence[Path], root: Path, *, format: str | None, options: Opt
     _check(sources, root)
     # Looked at before an import begins: the sources may grow behind what it has read.
     state = _state(sources, options) if options.follows else {}
-    is_whole = _once(sources, root, format, options, dry_run, as_json)
+    is_whole = _once(sources, root, format, options, dry_run, as_json, on)
     with suppress(KeyboardInterrupt):
         while options.follows:
             state = _changed(sources, options, state)
             began = monotonic()
-            is_whole = _once(sources, root, format, options, dry_run, as_json) and is_whole
+            is_whole = _once(sources, root, format, options, dry_run, as_json, on) and is_whole
             sleep(max(0.0, min(monotonic() - began, 60.0) - _LOOKING_S))  # after a long import a pause that is as long
     return is_whole
 
@@ -76,12 +85,14 @@ def _state(sources: Sequence[Path], options: Options) -> _State:
     return state
 
 
-def _once(sources: Sequence[Path], root: Path, format: str | None, options: Options, dry_run: bool, as_json: bool) -> bool:
+def _once(
+    sources: Sequence[Path], root: Path, format: str | None, options: Options, dry_run: bool, as_json: bool, on: str | None
+) -> bool:
     found = look_for(sources, format, options)
     screen = None if as_json else Screen()
     outcomes = []
     with progress_bar("importing", sum(unit.size_bytes for unit in found.units)) as advance:
-        for outcome in bring(found.units, root, options, dry_run=dry_run, advance=advance):
+        for outcome in bring(found.units, root, options, dry_run=dry_run, advance=advance, on=on):
             outcomes.append(outcome)
             if screen is None:
                 print_json(outcome.to_data())

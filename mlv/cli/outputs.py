@@ -19,6 +19,7 @@ from mlv.projections.registry import FORMS
 from mlv.projections.replaying import Replay, folder_of
 from mlv.query.sql.export import refuse_options_of_csv
 from mlv.store import layout, meta
+from mlv.store.mirrors import is_mirrored
 
 _KEPT_S = 0.5
 
@@ -45,6 +46,8 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
     no_address(out, "--out")
     refuse_options_of_csv(to, safe=safe, bom=bom)
     options = {name: True for name, is_set in (("safe", safe), ("bom", bom)) if is_set}
+    if out is None and (mirrored := next(filter(is_mirrored, labels), None)) is not None:
+        raise InvalidArgument(f"{str(mirrored)!r} mirrors an experiment in a bucket, and keeps no output: give --out DIR")
     if follow and len(labels) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(labels)}: name one", follow=follow)
     outs = {folder: None if out is None else out if len(labels) == 1 else out / label for folder, label in labels.items()}

@@ -9,7 +9,7 @@ from mlv.bucket.mirror import Mirror, tell
 from mlv.cli import merge as merge_
 from mlv.cli import urls
 from mlv.cli.choose import no_address
-from mlv.cli.screen import progress, say
+from mlv.cli.screen import progress_bar, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.experiments import find
 
@@ -32,8 +32,11 @@ def run(url: str, dst: Path, *, where: str | None, files: bool, dry_run: bool, a
     if not chosen:
         say(f"no experiment at or below {address!r} matches --where {where}")
         return True
-    for folder in progress(chosen, "files") if files and not dry_run else ():
-        notices += mirror.bring_files(folder)
+    if files and not dry_run:
+        with progress_bar("files", len(chosen)) as advance:
+            for more in mirror.bring_all_files(chosen):
+                notices += more
+                advance(1)
     tell(notices)
     merged = merge(mirror.folder, dst, dry_run=dry_run, chosen=set(chosen))
     return merge_.show(merged, dst, dry_run=dry_run, as_json=as_json) and not notices

@@ -18,7 +18,7 @@ from mlv.bucket.shipper import Shipped
 from mlv.bucket.store import open_store
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, progress_bar, say, styled
-from mlv.errors import BucketError
+from mlv.errors import BucketError, NotAnExperiment
 
 _MOST_ROWS = 20
 """Reasons and keys that are printed of one experiment."""
@@ -31,7 +31,7 @@ def run(root: Path, url: str, *, with_files: bool, follow: bool, every_s: float,
 
     Raises:
         InvalidArgument, MissingExtra: As `open_store`.
-        NotAnExperiment: There is no experiment at or below the root.
+        NotAnExperiment: There is no experiment at or below the root; a folder that is followed may get some.
         BucketError: The store does not answer, or refuses; a tree that is followed waits for it.
     """
     no_address(root, "DIR")
@@ -41,7 +41,7 @@ def run(root: Path, url: str, *, with_files: bool, follow: bool, every_s: float,
         return report.of([push.pending(folder) for folder in push.experiments()])
     if not follow:
         return report.of(_once(push))
-    return _followed(push, report, every_s)
+    return _followed(push, root, report, every_s)
 
 
 def _once(push: Push) -> list[Shipped]:
@@ -54,7 +54,7 @@ def _once(push: Push) -> list[Shipped]:
     return results
 
 
-def _followed(push: Push, report: _Report, every_s: float) -> bool:
+def _followed(push: Push, root: Path, report: _Report, every_s: float) -> bool:
     """Push again and again until SIGTERM, which ships once more, or Ctrl-C; return whether the last time was well."""
     stopped, patience, is_well, told = Event(), Patience(), True, ""
 
@@ -73,6 +73,14 @@ def _followed(push: Push, report: _Report, every_s: float) -> bool:
                     pause_s = jittered(
                         max(every_s, monotonic() - began)
                     )  # as long as it took: a large tree is walked each time
+                except NotAnExperiment:
+                    # A sidecar is at work before the training has made anything.
+                    if not root.is_dir():
+                        raise
+                    if not told:
+                        told = f"{str(root)!r} holds no experiments yet: waiting for the first one"
+                        say(told)
+                    is_well, pause_s = True, jittered(every_s)
                 except BucketError as error:
                     if str(error) != told:
                         say(f"{error}. Trying again")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mlv import words
 from mlv.audit.redact import Redaction, redact
+from mlv.bucket import positions
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.store import layout
 
@@ -42,6 +43,9 @@ def notes(done: Redaction) -> list[str]:
         listed = [f"{path} ({why})" for path, why in list(done.unread.items())[:_LISTED]]
         more = f" and {len(done.unread) - _LISTED} more" if len(done.unread) > _LISTED else ""
         texts.append(f"  not looked into: {', '.join(listed)}{more}. Remove those that hold it")
+    for position in positions.positions_of(done.folder) if not done.is_empty else ():
+        push = f"`mlv push {done.folder} {position.url}`"
+        texts.append(f"  it was shipped: {push} takes it out of the bucket as well")
     return texts
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from mlv import retention, words
+from mlv.cli import urls
 from mlv.cli.blocks import Page, Rows
 from mlv.cli.overview import Overview, look_at, rows_below, run_duration_s
 from mlv.cli.row import Row, tree
@@ -67,7 +68,7 @@ def title(overview: Overview) -> Text:
 
 def _sections(overview: Overview, subs: list[Row], unicode: bool) -> Iterator[tuple[str, Iterable[Any]]]:
     view = overview.view
-    yield "path", [_plain(view.path)]
+    yield "path", [_plain(urls.mirrored_url(view.path) or view.path)]
     yield "made as", [_plain(view.made_as)] if view.made_as else []
     yield "id", [_plain(view.id)]
     yield "params_id", [_plain(params_id(overview))]

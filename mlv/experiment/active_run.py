@@ -52,7 +52,7 @@ class ActiveRun:
         self.id, self.channel, self.outputs, self.memory = run, channel, outputs, session._memory
         self.parent_run, self.rank, self.folder, self.home = session.parent_run, session.rank, session._folder, home
         self.shipping = shipping
-        """The shipping of the run to a bucket, if it is shipped by itself."""
+        """The shipping of the run to a bucket, if it is shipped."""
         self.console: ConsoleCapture | None = None
         """The console capture, if there is one."""
         self._filtered = 0
@@ -126,7 +126,7 @@ class ActiveRun:
 
     def wait_for_shipping(self, timeout_s: float) -> None:
         """Wait until the bucket has the run, which has ended; warn of what it lacks."""
-        if self.shipping is not None:
+        if self.shipping is not None and self.shipping.is_own:
             self.shipping.end(timeout_s)
 
     def end_with_process(self, ending: Ending) -> None:

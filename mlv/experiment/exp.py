@@ -232,7 +232,9 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
         if launch_rank.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
             is_doubtful = may_be_apart(launch_rank)
-            session = session_of_rank(folder, meta.id, launch_rank.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful)
+            session = session_of_rank(
+                folder, meta.id, launch_rank.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful, ship=run_ship
+            )
         else:
             session = session_for(folder, meta.id, captures=captures, outputs=run_outputs, wishes=wishes, ship=run_ship)
             redactor = session.redact_also(redactor)

@@ -246,8 +246,9 @@ def session_of_rank(
     *,
     wishes: Wishes,
     is_doubtful: bool = False,
+    ship: str | None = None,
 ) -> Session:
     """Return a session for a rank above 0: a run in a stream of its own with `ranks="all"`, else one that is silent."""
     if ranks == "main":
         return SilentSession(folder, exp_id, rank, is_doubtful=is_doubtful)
-    return Session(folder, exp_id, parent_run=parent_run, rank=rank, wishes=wishes)
+    return Session(folder, exp_id, parent_run=parent_run, rank=rank, wishes=wishes, ship=ship)

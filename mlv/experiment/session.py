@@ -218,8 +218,8 @@ class Session:
         if self.parent_run is None:  # the outputs of the run that started this one have its events as well
             # Before the run can be seen: whoever outlives this process must find what was ordered.
             outputs.order(run_id)
-            if shipping is not None:
-                shipping.order(run_id)
+        if shipping is not None and self._ships:
+            shipping.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
         # Before the first event: its frame names a stream by the number that this line makes known.
         self.shared.cursors.announce(channel)
@@ -233,13 +233,18 @@ class Session:
         if self.parent_run is None:
             run.report_failures()
             outputs.begin()
-            if shipping is not None:
-                shipping.begin()
+        if shipping is not None and self._ships:
+            shipping.begin()
         return run
 
+    @property
+    def _ships(self) -> bool:
+        """Whether its runs are shipped by themselves: that of a child, or of another rank, goes with the main one."""
+        return self.parent_run is None and not self.rank
+
     def _shipping(self) -> Shipping | None:
-        """Return the shipping of a run that this session begins; that of a child is its parent's."""
-        if self.ship is None or self.parent_run is not None:
+        """Return the shipping of a run that this session begins, which others may be at work on."""
+        if self.ship is None:
             return None
         from mlv.bucket.shipping import Shipping  # `import mlv` does without
 

@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from mlv.importers.listing import begins_with
+
 _MAGIC = b"SQLite format 3\x00"
 
 
 def is_database(path: Path) -> bool:
     """Return whether a file is a database."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
+    return begins_with(path, _MAGIC)
 
 
 @contextmanager

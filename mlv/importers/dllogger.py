@@ -7,7 +7,7 @@ import re
 from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class _RecordFile:
         return Opened(experiment, lambda created: self._items(created, reading))
 
     def _items(self, created: datetime, reading: SourceReading) -> Iterator[Item]:
-        latest, run, count = created, "", 0
+        latest, run = created, ""
         with open(self._path, "rb") as file:
             for line in file:
                 reading.advance(len(line))
@@ -99,7 +99,7 @@ class _RecordFile:
                 if name not in self._runs:
                     self._runs[name] = created
                     yield RunBegins(name, (moment(begun) if begun is not None else None) or latest)
-                run, count = name, count + 1
+                run = name
                 latest = (_time(record) if record is not None else _printed_time(printed)) or latest
                 self._runs[run] = max(self._runs[run], latest)
                 if record is not None:
@@ -131,7 +131,7 @@ class _RecordFile:
             yield from self._data(run, time, record.get("step"), record["data"])
         else:
             yield SourceEvent(
-                run, time, "event", {"data": record.get("data")}, "dllogger/record", *_place_of(record.get("step"))
+                run, time, "event", {"data": record.get("data")}, "dllogger/record", *_step_and_coordinates(record.get("step"))
             )
 
     def _printed(self, run: str, time: datetime, text: str, reading: SourceReading) -> Iterator[Item]:
@@ -160,10 +160,10 @@ class _RecordFile:
         elif step == []:  # what stands for the whole training
             yield SourceEvent(run, time, "summary", data)
         else:
-            yield SourceEvent(run, time, "metrics", data, "", *_place_of(step))
+            yield SourceEvent(run, time, "metrics", data, "", *_step_and_coordinates(step))
 
 
-def _place_of(step: Any) -> tuple[Any, dict[str, Any]]:
+def _step_and_coordinates(step: Any) -> tuple[Any, dict[str, Any]]:
     """Return step and coordinates of a record: one number is a step, several count epochs, and iterations in them."""
     if isinstance(step, list) and step and all(type(number) is int for number in step):
         at = dict(zip(_LEVELS, step, strict=False))
@@ -204,12 +204,7 @@ def _start_of(record: Mapping[str, Any] | None) -> float | None:
 
 def _printed_time(match: re.Match[bytes] | None) -> datetime | None:
     """Return the time of a printed record, which names no zone: it is taken as UTC."""
-    if match is None:
-        return None
-    try:
-        return datetime.fromisoformat(match[1].decode()).replace(tzinfo=timezone.utc)
-    except ValueError:
-        return None
+    return tables.time_of(match[1].decode()) if match is not None else None
 
 
 def _time_of_line(line: bytes) -> datetime | None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mlv.importers.listing import begins_with
 from mlv.importers.reading import SourceReading
 from mlv.optional import package
 
@@ -17,11 +18,7 @@ _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 def is_hdf5(path: Path) -> bool:
     """Return whether a file is one of HDF5, or the beginning of one."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
+    return begins_with(path, _MAGIC)
 
 
 @contextmanager

@@ -31,7 +31,8 @@ def units(listing: SourceListing) -> Iterator[Unit]:
     for folder in listing.folders:
         by_name.setdefault(folder.name, []).append(folder)
     for path in list(listing.files()):
-        first = _LINES.first(path) if _FILE.match(path.name) else None
+        is_named = path.suffix == ".log" and (path.stem in by_name or _FILE.match(path.name))
+        first = _LINES.first(path) if is_named else None
         if first is not None:
             listing.take([path])
             folders = by_name.get(path.stem, [])

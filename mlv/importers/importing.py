@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mlv.audit.merge import Tree
-from mlv.encoding import parse_time, shown
-from mlv.errors import FileUnusable, InvalidArgument, MlvError
-from mlv.experiment.importing.earlier import earlier_import
-from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints, SourceRows
-from mlv.experiment.importing.writing import Imported, import_experiment
+from mlv.errors import ExperimentBusy, InvalidArgument, MlvError
+from mlv.executors import On
+from mlv.experiment.importing.writing import Imported, Prepared, import_experiment, is_outdated, place
+from mlv.importers.elsewhere import Made, made_elsewhere
 from mlv.importers.listing import SourceListing
 from mlv.importers.reading import UNREADABLE, Options, SourceReading, Unit, unreadable
 from mlv.importers.registry import FORMATS
+from mlv.importers.units import opened
 
 
 @dataclass
@@ -98,73 +98,65 @@ def known_formats() -> str:
 
 
 def bring(
-    units: Iterable[Unit],
+    units: Sequence[Unit],
     root: Path,
     options: Options,
     *,
     dry_run: bool = False,
     advance: Callable[[int], object] | None = None,
+    on: On = None,
 ) -> Iterator[Outcome]:
-    """Import experiments into a tree, one after the other, and yield what became of each.
+    """Import experiments into a tree, and yield what became of each, in their order.
 
-    One that cannot be read, or that another process changes meanwhile, does not keep the others from coming over.
+    One that cannot be read, or that another process changes meanwhile, does not keep the others from coming over. `on` says
+    where the sources are read, as `executor_of` does: the tree is the same.
 
     Raises:
         OSError: The tree cannot be written; what was imported before stays, and the next import goes on.
+        InvalidArgument, MissingExtra, TaskNotDone: As `made_elsewhere`.
     """
     tree = Tree(root)
     paths: dict[str, Path] = {}
-    for unit in units:
-        outcome = Outcome(unit)
-        reading = SourceReading(options, unit.root, advance or (lambda size: None), outcome.left, outcome.notes)
-        try:
-            outcome.imported = done = _imported(unit, reading, tree, paths.get(unit.parent), outcome.events, dry_run)
-        except MlvError as error:
-            outcome.error = str(error)
-        else:
-            if unit.key:
-                paths[unit.key] = done.path
-            outcome.left.update(done.rejected)
-        yield outcome
+    advance = advance or (lambda size: None)
+    with made_elsewhere(units, root, options, dry_run, on) as made_of:
+        for unit in units:
+            made = made_of(unit)
+            outcome = None if made is None else _taken(unit, made, tree)
+            if outcome is None:
+                outcome = _imported(unit, options, advance, tree, paths.get(unit.parent), dry_run)
+            else:
+                advance(unit.size_bytes)
+            if outcome.imported is not None:
+                if unit.key:
+                    paths[unit.key] = outcome.imported.path
+                outcome.left.update(outcome.imported.rejected)
+            yield outcome
 
 
 def _imported(
-    unit: Unit, reading: SourceReading, tree: Tree, below: Path | None, events: Counter[str], dry_run: bool
-) -> Imported:
+    unit: Unit, options: Options, advance: Callable[[int], object], tree: Tree, below: Path | None, dry_run: bool
+) -> Outcome:
+    outcome = Outcome(unit)
+    reading = SourceReading(options, unit.root, advance, outcome.left, outcome.notes)
     try:
-        opened = unit.open(reading)
-    except MlvError:
-        raise
-    except Exception as error:  # a damaged source must not end the import of the others
-        raise _unusable(unit, error) from error
-    experiment = opened.experiment
-    earlier = earlier_import(experiment, tree)
-    if earlier is not None:
-        # A source without times, or whose params may grow, goes by what was recorded first.
-        experiment = replace(experiment, created=parse_time(earlier.meta["created"]))
-        reading.recorded_metrics = earlier.metrics
-        if opened.may_gain_params:
-            reading.recorded_params = earlier.meta["params"]
-            experiment = replace(experiment, params=reading.recorded_params)
-    items = _watched(opened.items(experiment.created), unit, events)
-    return import_experiment(experiment, items, tree, below=below, dry_run=dry_run)
+        experiment, items = opened(unit, reading, tree, outcome.events)
+        outcome.imported = import_experiment(experiment, items, tree, below=below, dry_run=dry_run)
+    except MlvError as error:
+        outcome.error = str(error)
+    return outcome
 
 
-def _watched(items: Iterator[Item], unit: Unit, events: Counter[str]) -> Iterator[Item]:
-    """Yield items and count them; errors of the source are told from those of the tree."""
-    try:
-        for item in items:
-            if type(item) is SourceEvent:
-                events[item.type] += 1
-            elif isinstance(item, (SourcePoints, SourceRows)):
-                events["metrics"] += len(item.steps)
-            yield item
-    except MlvError:
-        raise
-    except Exception as error:
-        raise _unusable(unit, error) from error
-
-
-def _unusable(unit: Unit, error: Exception) -> FileUnusable:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else shown(error)
-    return FileUnusable(f"{unit.path} cannot be read: {reason}", path=str(unit.path))
+def _taken(unit: Unit, made: Made, tree: Tree) -> Outcome | None:
+    """Move what a worker made into the tree; None where that has changed since, so that it has to be made again."""
+    done = made.done
+    if isinstance(done, Prepared):
+        if is_outdated(done, tree):
+            return None
+        try:
+            done = place(done, tree)
+        except ExperimentBusy:
+            return None
+        except MlvError as error:
+            made.error = str(error)
+            done = None
+    return Outcome(unit, done, made.events, made.left, made.notes, made.error)

@@ -127,6 +127,15 @@ class SourceLinks:
         return is_new
 
 
+def begins_with(path: Path, magic: bytes) -> bool:
+    """Return whether a file begins with the bytes that tell its form."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
+
+
 def size_of(paths: Iterable[Path]) -> int:
     """Return the bytes of files; those that are gone have none."""
     total = 0

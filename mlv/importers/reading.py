@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from sqlite3 import Error as DatabaseError
 from typing import Any, NamedTuple, NoReturn
@@ -133,8 +134,8 @@ UNREADABLE = (OSError, DatabaseError, ValueError, TypeError, LookupError, Attrib
 
 def unreadable(format: str, path: Path, size_bytes: int, error: Exception) -> Unit:
     """Return the unit of a source that cannot be read: it is reported, and what lies beside it comes over."""
+    return Unit(format, path, size_bytes, partial(_refused, error))
 
-    def opened(_: SourceReading) -> NoReturn:
-        raise error
 
-    return Unit(format, path, size_bytes, opened)
+def _refused(error: Exception, _: SourceReading) -> NoReturn:
+    raise error

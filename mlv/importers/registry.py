@@ -19,7 +19,7 @@ class Format(NamedTuple):
 FORMATS = {
     "allogger": Format("mlv.importers.allogger", "tables of HDF5 in `events`, or a text log beside that, of ALLogger"),
     "mle_logging": Format("mlv.importers.mle_logging", "files of HDF5 with the groups meta, stats and time of MLELogger"),
-    "helios": Format("mlv.importers.helios", "RUN_<date>.log with lines of helios, and event files in folders of that name"),
+    "helios": Format("mlv.importers.helios", "lines of a .log that is named by the date, or as a folder with event files"),
     "ray": Format("mlv.importers.ray", "result.json beside params.json, or with training_iteration, in the folders of trials"),
     "tensorboard": Format("mlv.importers.tensorboard.folders", "event files, with tfevents in their names"),
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),

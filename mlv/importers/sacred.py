@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
+from mlv.importers import json_files
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
@@ -58,19 +58,7 @@ class _SacredFolder:
         return Opened(experiment, lambda created: self._items(run, config, created, reading), may_gain_params=True)
 
     def _json(self, name: str, reading: SourceReading) -> dict[str, Any]:
-        path = self._folder / name
-        if not path.exists():
-            return {}
-        if not reading.takes_file(path, self._folder):  # nothing may ever come of a pipe, and no end of a device
-            reading.leave(f"{name} that is no file, or lies elsewhere")
-            return {}
-        try:
-            content = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
-            reading.leave(f"{name} that is no JSON: it is damaged, or is being written")
-            return {}
-        reading.advance(path.stat().st_size)
-        return _mapping(content)
+        return json_files.mapping_of(self._folder / name, reading)
 
     def _items(self, run: dict[str, Any], config: dict[str, Any], created: datetime, reading: SourceReading) -> Iterator[Item]:
         latest, count = created, 0

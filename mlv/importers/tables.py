@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +82,30 @@ def files(listing: SourceListing, suffixes: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def unit(
-    format: str, path: Path, listing: SourceListing, rows: Callable[[Path, SourceReading], tuple[list[str], Rows]]
-) -> Unit:
-    """Return the unit of a file of rows; `rows` returns the names of its columns, and its rows."""
-    folders, name = listing.place(path)
+_RowsOf = Callable[[Path, SourceReading], tuple[list[str], Rows]]
+"""Returns the names of the columns of a file, and its rows."""
 
-    def opened(reading: SourceReading) -> Opened:
-        experiment = SourceExperiment(
-            name.partition(".")[0] or name,
-            modified(path),
-            {"format": format, "path": str(path.resolve())},
-            tags=["imported", format],
-            folders=folders,
-        )
 
-        def items(created: datetime) -> Iterator[Item]:
-            names, content = rows(path, reading)
-            yield from run_of(RUN, TableColumns.of(names, reading.options), content, created, reading)
+def unit(format: str, path: Path, listing: SourceListing, rows_of: _RowsOf) -> Unit:
+    """Return the unit of a file of rows."""
+    return Unit(format, path, size_of([path]), partial(_opened, format, path, listing.place(path), rows_of))
 
-        return Opened(experiment, items)
 
-    return Unit(format, path, size_of([path]), opened)
+def _opened(format: str, path: Path, place: tuple[tuple[str, ...], str], rows_of: _RowsOf, reading: SourceReading) -> Opened:
+    folders, name = place
+    experiment = SourceExperiment(
+        name.partition(".")[0] or name,
+        modified(path),
+        {"format": format, "path": str(path.resolve())},
+        tags=["imported", format],
+        folders=folders,
+    )
+
+    def items(created: datetime) -> Iterator[Item]:
+        names, content = rows_of(path, reading)
+        yield from run_of(RUN, TableColumns.of(names, reading.options), content, created, reading)
+
+    return Opened(experiment, items)
 
 
 def modified(path: Path) -> datetime:

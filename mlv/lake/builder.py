@@ -15,7 +15,16 @@ import orjson
 
 from mlv.bucket.store import Creation, ObjectStore, is_url, open_store
 from mlv.encoding import parse_time, utc_text
-from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing
+from mlv.errors import (
+    BucketDenied,
+    BucketUnreachable,
+    InvalidArgument,
+    LakeDamaged,
+    LakeError,
+    LakeMissing,
+    LakeTooNew,
+    MlvWarning,
+)
 from mlv.executors import On, executor_of, run_tasks
 from mlv.lake import plans, upkeep
 from mlv.lake.buckets import BucketSource
@@ -29,9 +38,10 @@ from mlv.lake.record import LOOKS, Record, latest_look, make_record, note_look, 
 from mlv.lake.sources import Source, TreeSource
 from mlv.lake.tables import Tables, checked
 from mlv.lake.tasks import NewFile, Task, TaskResult, run_task, tables_from
+from mlv.notices import warn
 from mlv.optional import package
 
-_CHECKPOINT_PLANS = 64
+CHECKPOINT_PLANS = 64
 """After so many plans their positions are written in one object, so that a builder elsewhere need not read all plans."""
 
 
@@ -91,14 +101,23 @@ def build(
         LakeError, BucketError: The lake cannot be written.
         MissingExtra: An optional package is not installed.
     """
-    builder = Builder(source_of(src), checked(url))
+    source, url = source_of(src), checked(url)
+    builder: Builder | None = Builder(source, url)
     while True:
         started = time.monotonic()
-        built = builder.build(on, everything=everything, moved=moved)
-        report(built)
-        if every_s is None:
-            return built
-        everything = moved = False
+        try:
+            builder = builder or Builder(source, url)
+            built = builder.build(on, everything=everything, moved=moved)
+            report(built)
+            if every_s is None:
+                return built
+            everything = moved = False
+        except (BucketUnreachable, BucketDenied, LakeError) as error:
+            if every_s is None or isinstance(error, (LakeDamaged, LakeMissing, LakeTooNew)):
+                raise
+            # A store that is away comes back; what was done until then is done.
+            warn(f"this build failed, and the next one goes on from there: {error}", MlvWarning)
+            builder = None
         time.sleep(max(0.0, every_s - (time.monotonic() - started)))
 
 
@@ -241,7 +260,7 @@ class Builder:
     def _fold(self, plan: Plan) -> None:
         self._positions.add(plan)
         self._since_checkpoint += 1
-        if self._since_checkpoint >= _CHECKPOINT_PLANS:
+        if self._since_checkpoint >= CHECKPOINT_PLANS:
             self._store.create(plans.key_of(plan.number, plans.POSITIONS), self._positions.to_bytes())
             self._since_checkpoint = 0
 

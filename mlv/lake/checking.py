@@ -85,22 +85,28 @@ def _check_some(lake: Lake, source: Source, positions: Positions, exps: Sequence
     for exp in exps:
         folders = positions.experiments[exp].folders
         logged: dict[str, list[Any]] = {name: [] for name in _COMPARED}
-        is_there = False
+        is_there, copies = False, []
         for path, logs in folders.items():
             if source.meta(path) is None:
                 continue
             is_there = True
-            with _as_taken(source, path, logs) as folder:
-                for name, table in _rows_in_logs(folder, exp).items():
-                    logged[name].append(table)
+            for copy in {copy for _, copy in logs}:
+                own = {key: position for key, position in logs.items() if key[1] == copy}
+                copies.append((path, copy))
+                with _as_taken(source, path, own) as folder:
+                    for name, table in _rows_in_logs(folder, exp).items():
+                        logged[name].append(table)
         if not is_there:
             checked.missing += list(folders)
+            continue
+        if not copies:  # without any line
+            checked.experiments += 1
             continue
         checked.experiments += 1
         for name, columns in _COMPARED.items():
             pa, pc = package("pyarrow"), package("pyarrow.compute")
             ours = tables[name].filter(pc.equal(tables[name]["exp"], exp)).select(columns)
-            theirs = _distinct(pa.concat_tables(logged[name]).select(columns), len(folders) > 1)
+            theirs = _distinct(pa.concat_tables(logged[name]).select(columns), len(copies) > 1)
             checked.rows[name] += ours.num_rows
             if ours.num_rows != theirs.num_rows:
                 text = f"{ours.num_rows} rows in {name}, and the logs have {theirs.num_rows}"

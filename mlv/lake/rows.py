@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from mlv import wire
 from mlv.encoding import BadLine, event_from_line, loads
@@ -11,12 +13,12 @@ from mlv.events import Event, Rewound
 from mlv.lake.columns import schemas
 from mlv.optional import package
 from mlv.query.metrics.long_table import full_names
-from mlv.query.metrics.parse import BLOCK_BYTES, parse_block
-from mlv.query.metrics.schema import EXACT, json_text
+from mlv.query.metrics.parse import BLOCK_BYTES, parse_block, parse_unlike
+from mlv.query.metrics.parse_template import parse_alike
+from mlv.query.metrics.schema import EXACT, constant, json_text
 from mlv.query.sql.arrow import nearest_float
 from mlv.query.sql.views import event_values, file_values, fitted
 from mlv.state import fold
-from mlv.store import layout
 from mlv.store.streams import Skipped
 
 
@@ -222,17 +224,76 @@ def _rewinds(exp: str, event: Event) -> Iterator[tuple[Any, ...]]:
             yield exp, event.run, event.seq, event.time, step, json_text(rewind.step), run, seq
 
 
-def rows_of(exp: str, stream: str, block: bytes, metrics: MetricRows, lines: LineRows) -> list[Any]:
-    """Add the rows of whole lines; return the tables of their metrics."""
-    name, tables = layout.logical_stream(stream), []
-    for start, end in _cuts(block):
-        unlike: list[tuple[int, bytes]] = []
+class Block(NamedTuple):
+    """Whole lines of one log."""
+
+    stream: str
+    content: bytes
+
+
+class ParsedBlock(NamedTuple):
+    """The lines of a block."""
+
+    tables: list[Any]
+    """Of its metrics, as `mlv.query.metrics.schema` has them."""
+    unlike: list[bytes]
+    """All lines of other types, and some that are like no others."""
+
+
+def parse_together(blocks: Sequence[Block]) -> list[ParsedBlock]:
+    """Parse blocks of several experiments.
+
+    The lines of a sweep differ only in their runs and numbers. Under one run they are parsed in one go: 1,000 experiments of
+    1,000 lines take 0.6 s, and one by one 1.4.
+    """
+    runs = [_only_run(block.content) for block in blocks]
+    if len(blocks) > 1 and None not in runs and len({len(run or b"") for run in runs}) == 1:
+        together = _parsed_at_once(blocks, [run or b"" for run in runs])
+        if together is not None:
+            return together
+    return [_parsed_alone(block) for block in blocks]
+
+
+def _only_run(content: bytes) -> bytes | None:
+    """Return the beginning of each line, which names the run; None where several runs wrote them, or somebody else."""
+    who = wire.run_and_seq(content[: content.find(b"\n") + 1])
+    if who is None or not who[0].isascii():
+        return None
+    begin = b'\n{"run":"%s",' % who[0]
+    return begin if content.count(begin) + 1 == content.count(b"\n") else None
+
+
+def _parsed_at_once(blocks: Sequence[Block], begins: Sequence[bytes]) -> list[ParsedBlock] | None:
+    """Parse blocks of one run each under the run of the first; None where their lines are not alike."""
+    # At the beginning of lines alone: in the data the same text may stand.
+    contents = [(b"\n" + block.content).replace(own, begins[0])[1:] for block, own in zip(blocks, begins, strict=True)]
+    tables, remaining = parse_alike(b"".join(contents))
+    if len(tables) != 1:
+        return None
+    starts = [0, *accumulate(map(len, contents))]
+    unlike: list[list[tuple[int, bytes]]] = [[] for _ in blocks]
+    for position, line in remaining:
+        number = bisect_right(starts, position) - 1
+        offset = position - starts[number]
+        unlike[number].append((offset, blocks[number].content[offset : offset + len(line)]))
+    parsed, row = [], 0
+    for block, begin, own in zip(blocks, begins, unlike, strict=True):
+        count = block.content.count(b"\n") - len(own)
+        run = constant("run", begin[len(b'\n{"run":"') : -2].decode(), count)
+        table = tables[0].slice(row, count)
+        row += count
+        likes = [table.set_column(0, table.schema.field(0), run)] if count else []
+        parsed.append(ParsedBlock([*likes, *parse_unlike(own, 0, block.stream, [])], [line for _, line in own]))
+    return parsed
+
+
+def _parsed_alone(block: Block) -> ParsedBlock:
+    tables: list[Any] = []
+    unlike: list[tuple[int, bytes]] = []
+    for start, end in _cuts(block.content):
         skipped: list[Skipped] = []
-        tables += parse_block(block[start:end], start, stream, skipped, unlike=unlike)
-        lines.add(exp, name, (line for _, line in unlike))
-    for table in tables:
-        metrics.add(exp, name, table)
-    return tables
+        tables += parse_block(block.content[start:end], start, block.stream, skipped, unlike=unlike)
+    return ParsedBlock(tables, [line for _, line in unlike])
 
 
 def _cuts(block: bytes) -> Sequence[tuple[int, int]]:

@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from mlv.errors import MlvWarning
 from mlv.lake.plans import LogKey, Stamp
+from mlv.notices import warn
 from mlv.store import layout, opening
 
 
@@ -70,7 +72,11 @@ class TreeSource:
         """Yield the path of each experiment."""
         root = Path(self.root)
         for folder in layout.walk(root):
-            yield folder.relative_to(root).as_posix()
+            path = folder.relative_to(root).as_posix()
+            if path.isascii() or _is_text(path):
+                yield path
+            else:
+                warn(f"{folder!s} is left out: its name is no UTF-8, and a plan cannot hold it", MlvWarning)
 
     def meta(self, path: str) -> bytes | None:
         """Read a meta.json."""
@@ -85,7 +91,12 @@ class TreeSource:
         try:
             with os.scandir(os.path.join(self.root, path)) as entries:
                 for entry in entries:
-                    if entry.name.endswith("log.jsonl") and layout.is_stream(entry) and (name := layout.stream_of(entry.name)):
+                    if (
+                        entry.name.endswith("log.jsonl")
+                        and _is_text(entry.name)
+                        and layout.is_stream(entry)
+                        and (name := layout.stream_of(entry.name))
+                    ):
                         status = entry.stat()
                         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
                         logs[name, ""] = LogFile(status.st_size, stamp, status.st_mtime)
@@ -105,3 +116,11 @@ class TreeSource:
     def folder(self, path: str) -> AbstractContextManager[Path]:
         """Give the folder."""
         return nullcontext(Path(self.root, path))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

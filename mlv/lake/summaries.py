@@ -11,9 +11,8 @@ from mlv.encoding import Huge
 from mlv.lake.columns import GIT, MACHINE, schemas
 from mlv.optional import package
 from mlv.query.digest import Digest, read_digest
-from mlv.query.metrics.columns import points_of
 from mlv.query.metrics.schema import json_text
-from mlv.query.metrics.summary import Summary, summary_of_points
+from mlv.query.metrics.summary import Summary, summary_of_tables
 from mlv.query.rewinds import surviving_rows
 from mlv.query.sql.arrow import nearest_float
 from mlv.query.sql.arrow import text as text_of
@@ -27,7 +26,7 @@ def digest_of(folder: Path, exp: str, meta: Mapping[str, Any], tables: Sequence[
     """Return the digest of an experiment; where `tables` hold all of its lines of metrics, these are not read again."""
     if tables is not None:
         state = read_state(folder)
-        summaries = summary_of_points(points_of([surviving_rows(table, state.rewinds) for table in tables]), state)
+        summaries = summary_of_tables([surviving_rows(table, state.rewinds) for table in tables], state)
         if summaries is not None:
             return Digest(folder, exp, meta, state, summaries)
     return read_digest(folder, exp, meta, by_columns=True)

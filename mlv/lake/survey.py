@@ -20,7 +20,7 @@ REDACTED = b'Z","redacted":{'
 """Stands behind the time of a line that was redacted."""
 _RUN = re.compile(rb'^\{"run":"([^"\\]*)","seq":\d', re.MULTILINE)
 _OTHER = rb'\n\{"run":"(?!%s")([^"\\]*)","seq":\d'
-_TAIL_BYTES = 1 << 16
+_TAIL_BYTES = 1 << 12
 _MOST_RUNS = 4
 """Runs of a block that are counted one after the other."""
 
@@ -82,7 +82,8 @@ def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[L
         return None
     is_same_file = before.stamp[:1] == log.file.stamp[:1]
     joins = _first_to_join(before.marks, size)
-    joined = sha256()
+    # Of a log that has grown by much nothing is joined: each new range is a stretch, and is hashed once.
+    joined = sha256() if joins < len(before.marks) else None
     if is_same_file and not is_thorough:
         # What is replaced whole is another file then, and what was cut off and written on ends in other lines.
         is_as_it_was = not before.end or _tail(source, path, log.key, before.end) == before.tail
@@ -94,13 +95,17 @@ def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[L
     new = list(_new_ranges(source, path, log.key, before.end, size, joined))
     if not new:
         return replace(before, stamp=log.file.stamp), ()
-    ranges = tuple(new_range for new_range, _ in new)
+    ranges, last = tuple(new_range for new_range, _ in new), new[-1][1]
     lines = Counter(before.lines)
     for new_range in ranges:
         lines.update(new_range.lines)
     end = ranges[-1].end
-    marks = (*before.marks[:joins], (end, joined.hexdigest()))
-    return LogPosition(marks, _tail(source, path, log.key, end), dict(lines), log.file.stamp, new[-1][1]), ranges
+    stretches = [(each.end, each.sha256) for each in ranges] if joined is None else [(end, joined.hexdigest())]
+    is_all_there = len(last) >= min(_TAIL_BYTES, end)
+    tail = sha256(last[-_TAIL_BYTES:]).hexdigest() if is_all_there else _tail(source, path, log.key, end)
+    is_sealed = _SEAL in last[last.rfind(b"\n", 0, len(last) - 1) + 1 :]
+    marks = (*before.marks[:joins], *stretches)
+    return LogPosition(marks, tail, dict(lines), log.file.stamp, is_sealed), ranges
 
 
 def _start(marks: Sequence[Mark], index: int) -> int:
@@ -124,7 +129,7 @@ def _begins_with(source: Source, path: str, key: LogKey, marks: Sequence[Mark], 
         digest = sha256()
         for block in source.blocks(path, key, _start(marks, index), marks[index][0]):
             digest.update(block)
-            if index >= joins:
+            if joined is not None and index >= joins:
                 joined.update(block)
         if digest.hexdigest() != marks[index][1]:
             return False
@@ -139,10 +144,10 @@ def _tail(source: Source, path: str, key: LogKey, end: int) -> str:
     return digest.hexdigest()
 
 
-def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, joined: Any) -> Iterator[tuple[NewRange, bool]]:
-    """Yield the ranges of whole lines from a position on, and whether each ends with a seal."""
+def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, joined: Any) -> Iterator[tuple[NewRange, bytes]]:
+    """Yield the ranges of whole lines from a position on, each with bytes at its end."""
     digest, lines, position = sha256(), Counter[str](), start
-    last, remainder, is_redacted = b"", [b""], False
+    whole, remainder, is_redacted = b"", [b""], False
     for block in source.blocks(path, key, start, size):
         cut = block.rfind(b"\n") + 1
         if not cut:
@@ -151,16 +156,16 @@ def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, j
         whole = b"".join([*remainder, block[:cut]])
         remainder = [block[cut:]]
         digest.update(whole)
-        joined.update(whole)
+        if joined is not None:
+            joined.update(whole)
         lines.update(lines_by_run(whole))
         is_redacted = is_redacted or REDACTED in whole
         position += len(whole)
-        last = whole[whole.rfind(b"\n", 0, len(whole) - 1) + 1 :]
         if position - start >= TASK_BYTES:
-            yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), _SEAL in last
+            yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), whole
             digest, lines, start, is_redacted = sha256(), Counter(), position, False
     if position > start:
-        yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), _SEAL in last
+        yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), whole
 
 
 def lines_by_run(block: bytes) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -16,14 +16,17 @@ from mlv.digests import sha256
 from mlv.lake import summaries
 from mlv.lake.columns import KEYED, schemas
 from mlv.lake.plans import Entry, Range
-from mlv.lake.rows import LineRows, MetricRows, rows_of
+from mlv.lake.rows import Block, LineRows, MetricRows, ParsedBlock, parse_together
 from mlv.lake.sources import Source
 from mlv.lake.survey import without_repeats
 from mlv.optional import package
+from mlv.query.metrics.parse import BLOCK_BYTES
+from mlv.store import layout
 from mlv.store.meta import meta_of
 
 GROUP_ROWS = 1 << 20
 """Rows of a group of a file: readers on object stores make a request for each column of each group."""
+_SHORT_BYTES = 1 << 16
 _DELTA = ("seq", "time")
 """Columns whose numbers are stored as differences."""
 _BOUNDED = ("exp", "name", "time")
@@ -76,12 +79,12 @@ def run_task(task: Task) -> TaskResult:
     entries = sorted(task.entries, key=lambda entry: (entry.month, entry.exp, entry.path))
     for month, of_month in groupby(entries, key=lambda entry: entry.month):
         metrics, lines = MetricRows(), LineRows()
-        for entry in of_month:
-            tables = _add(task.source, entry, metrics, lines)
-            if tables is None:
-                result.gone.append(entry.path)
-            if entry.is_summarized:
-                _summarize(task, entry, tables, rows)
+        for batch in _batches(task.source, of_month, result):
+            parsed = iter(parse_together([block for _, blocks in batch for block in blocks or ()]))
+            for entry, blocks in batch:
+                tables = None if blocks is None else _add(entry, blocks, parsed, metrics, lines)
+                if entry.is_summarized:
+                    _summarize(task, entry, tables, rows)
         for name, table in (("metrics", metrics.table()), *lines.tables()):
             if table.num_rows:
                 _put(task, result, name, month, table)
@@ -91,17 +94,50 @@ def run_task(task: Task) -> TaskResult:
     return result
 
 
-def _add(source: Source, entry: Entry, metrics: MetricRows, lines: LineRows) -> list[Any] | None:
-    """Add the rows of an entry; return the tables of its metrics, None where its bytes are not what was planned."""
+Read = tuple[Entry, list[Block] | None]
+"""An entry and its lines; None where its bytes are not what was planned."""
+
+
+def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> Iterator[list[Read]]:
+    """Yield entries with their lines, so many together as are parsed in one go."""
+    batch: list[Read] = []
+    size = 0
+    for entry in entries:
+        blocks = _blocks_of(source, entry)
+        if blocks is None:
+            result.gone.append(entry.path)
+        batch.append((entry, blocks))
+        size += entry.size
+        if size >= BLOCK_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _blocks_of(source: Source, entry: Entry) -> list[Block] | None:
+    """Return the lines of an entry that no other copy brought; None where its bytes are not what was planned."""
     blocks = []
     for each in entry.ranges:
-        block = _bytes_of(source, entry.path, each)
-        if block is None:
+        content = _bytes_of(source, entry.path, each)
+        if content is None:
             return None
-        blocks.append(block)
+        blocks.append(Block(each.stream, without_repeats(content, each.repeats)))
+    return blocks
+
+
+def _add(
+    entry: Entry, blocks: Sequence[Block], parsed: Iterator[ParsedBlock], metrics: MetricRows, lines: LineRows
+) -> list[Any]:
+    """Add the rows of an entry; return the tables of its metrics."""
     tables: list[Any] = []
-    for each, block in zip(entry.ranges, blocks, strict=True):
-        tables += rows_of(entry.exp, each.stream, without_repeats(block, each.repeats), metrics, lines)
+    for block in blocks:
+        own = next(parsed)
+        stream = layout.logical_stream(block.stream)
+        for table in own.tables:
+            metrics.add(entry.exp, stream, table)
+        lines.add(entry.exp, stream, own.unlike)
+        tables += own.tables
     return tables
 
 
@@ -125,7 +161,9 @@ def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summari
         and {(each.stream, each.copy) for each in entry.ranges} == set(task.source.logs(entry.path))
     )
     with task.source.folder(entry.path) as folder:
-        digest = summaries.digest_of(folder, entry.exp, meta.content, tables if is_whole else None)
+        # A short log is read line by line before columns are made of it.
+        tables = tables if is_whole and entry.size > _SHORT_BYTES else None
+        digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
     summaries.add_rows(rows, digest, entry.path, entry.month, task.now)
 
 

@@ -29,7 +29,7 @@ def temporary_beside(path: Path) -> Path:
 
     Its name holds the process it belongs to. Files that ended processes left in the folder are removed.
     """
-    _make_folders(path.parent)
+    make_folders(path.parent)
     remove_left_over(path.parent)
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 30 else ""
     return path.parent / f"{TEMPORARY}{_owner_text(Owner.current())}-{os.urandom(6).hex()}{suffix}"
@@ -52,7 +52,8 @@ def replace_whole(path: Path, content: Buffer | Callable[[BinaryIO], object]) ->
         raise
 
 
-def _make_folders(folder: Path) -> None:
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, durably."""
     missing = [ancestor for ancestor in (folder, *folder.parents) if not ancestor.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for ancestor in missing:

@@ -24,6 +24,7 @@ import orjson
 from mlv.encoding import utc_text
 from mlv.errors import InvalidArgument
 from mlv.store import layout, opening
+from mlv.store.mirrors import is_mirrored
 from mlv.web.token import state_folder
 
 KINDS = ("view", "star", "hidden", "note", "color", "column", "layout")
@@ -39,7 +40,7 @@ class Own:
     """The file of a reader on this machine, and those that the same reader wrote on others."""
 
     def __init__(self, root: Path, user: str = "", machine: str = "") -> None:
-        """Choose the file: below the root, unless that lies in an experiment."""
+        """Choose the file: below the root, unless that lies in an experiment, or is a mirror, which may be deleted."""
         self._root = layout.absolute(root)
         self._user = _word(user or _user())
         self.author = f"{self._user}-{_word(machine or socket.gethostname())}"
@@ -48,7 +49,7 @@ class Own:
         is_in_experiment = any(layout.is_experiment(folder) for folder in (self._root, *self._root.parents))
         digest = hashlib.sha256(os.fsencode(self._root)).hexdigest()
         self._elsewhere = state_folder() / "ui" / f"{digest[:32]}.jsonl"
-        self._path = self._elsewhere if is_in_experiment else self._folder / f"{self.author}.jsonl"
+        self._path = self._elsewhere if is_in_experiment or is_mirrored(self._root) else self._folder / f"{self.author}.jsonl"
 
     def fold(self) -> dict[str, Any]:
         """Return the values that count, by kind and name."""

@@ -20,12 +20,20 @@ OTHER = "00000000000000bb"
 
 
 def lay(
-    folder: Path, store: Any, path: str = "", *, copy: str = COPY, parts: int = 1, files: bool = True, whole: bool = True
+    folder: Path,
+    store: Any,
+    path: str = "",
+    *,
+    copy: str = COPY,
+    parts: int = 1,
+    files: bool = True,
+    whole: bool = True,
+    until: int | None = None,
 ) -> None:
     """Lay an experiment below a path: each stream in so many segments, further ones where some of it is there already."""
     store.create(names.join(path, layout.META), (folder / layout.META).read_bytes())
     for stream in layout.streams_in(folder):
-        lay_lines(folder, store, path, stream, copy=copy, parts=parts)
+        lay_lines(folder, store, path, stream, copy=copy, parts=parts, until=until)
     if files:
         lay_files(folder, store, path)
     if whole:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bucket.laid import OTHER, lay
+from bucket.laid import lay
 
 import mlv
 from mlv.audit.verify import verify
 from mlv.bucket.mirror import Mirror
+from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
-from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead
+from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead, RanksNotMet
+from mlv.store import layout
 from mlv.store.mirrors import is_mirrored
 
 pytest.importorskip("obstore")
@@ -37,6 +39,12 @@ def trained(root: Path, steps: range, exp: mlv.Exp | None = None) -> mlv.Exp:
     return exp
 
 
+def push(root: Path, url: str) -> None:
+    """Ship a tree with the real shipper."""
+    for shipped in Push(root, open_store(url)).run(list(layout.walk(root))):
+        assert (shipped.different, shipped.notes) == ([], [])
+
+
 def _writing(step: int) -> Any:
     return lambda path: path.write_bytes(b"weights %d" % step)
 
@@ -52,6 +60,7 @@ def test_reading(tmp_path, url):
     assert (same.id, same.params["lr"], same.name) == (exp.id, 0.1, "long")
     assert same.summary()["loss"].last == exp.summary()["loss"].last
     assert not (same.path / "models").exists()
+    assert same.latest.path.read_bytes() == b"weights 3"
     assert same.load_extra("note") == {"a": 1}
     assert is_mirrored(same.path)
     found = mlv.find(url)
@@ -95,7 +104,7 @@ def test_nothing_is_logged_into_a_bucket(tmp_path, url):
 def test_going_on_elsewhere(tmp_path, url):
     """A run goes on from a checkpoint on another machine, while the zombie on the old one still ships: both runs are kept."""
     old = trained(tmp_path / "node1", range(5))
-    lay(old.path, open_store(f"{url}/long"), whole=False)
+    push(tmp_path / "node1", url)
 
     new = mlv.Exp.open(f"{url}/long", into=tmp_path / "node2", rewind_to=3, capture=())
     assert new.path == tmp_path / "node2" / "long"
@@ -106,8 +115,8 @@ def test_going_on_elsewhere(tmp_path, url):
     trained(tmp_path, range(5, 7), old)  # it does not know
     old.close()
     new.close()
-    lay(old.path, open_store(f"{url}/long"), whole=False)
-    lay(new.path, open_store(f"{url}/long"), copy=OTHER, whole=False)
+    push(tmp_path / "node1", url)
+    push(tmp_path / "node2", url)
 
     seen = mlv.Exp.open(f"{url}/long")
     events = [(event.run, event.seq) for event in seen.events()]
@@ -133,6 +142,32 @@ def test_a_checkpoint_that_was_not_shipped(tmp_path, url):
     with pytest.raises(CheckpointMissing, match=r"models/.* is not shipped yet.*rewind_to"):
         mlv.Exp.open(f"{url}/long", into=tmp_path / "node2")
     assert not (tmp_path / "node2").exists()
+
+
+def test_a_checkpoint_on_its_way(tmp_path, url):
+    """One that has not arrived is told as such where it is asked for."""
+    exp = trained(tmp_path / "node", range(2))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"), files=False, whole=False)
+
+    with pytest.raises(CheckpointMissing, match="is not shipped yet"):
+        _ = mlv.Exp.open(f"{url}/long").latest
+
+
+def test_other_ranks_wait_for_the_main_one(tmp_path, url, monkeypatch):
+    """A rank above 0 brings nothing: it takes what rank 0 has brought, and says so where that does not come."""
+    exp = trained(tmp_path / "node", range(2))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "0.2")
+    with pytest.raises(RanksNotMet, match="main rank brought no experiment"):
+        mlv.Exp.open(f"{url}/long", into=tmp_path / "here")
+    monkeypatch.setenv("RANK", "0")
+    assert mlv.Exp.open(f"{url}/long", into=tmp_path / "here").id == exp.id
+    monkeypatch.setenv("RANK", "1")
+    assert mlv.Exp.open(f"{url}/long", into=tmp_path / "here").path == tmp_path / "here" / "long"
 
 
 def test_bad_input(tmp_path, url):

@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from bucket.laid import OTHER, lay, lay_lines
 
 import mlv
+from mlv.bucket.mirror import Mirror
 from mlv.bucket.store import open_store
+from mlv.store.mirrors import mirrors_folder
 
 pytest.importorskip("obstore")
 pytestmark = pytest.mark.usefixtures("inline", "own_cache")
@@ -53,6 +57,7 @@ def test_every_command_that_reads(command, bucket):
         shown = command(*words)
         assert (shown.returncode, shown.stderr) == (0, ""), words
         assert "loss" in shown.stdout, words
+    assert f"{bucket}/long" in command("show", f"{bucket}/long").stdout
 
 
 def test_sql_and_plot(command, bucket):
@@ -147,6 +152,87 @@ def test_tail_follows_a_bucket(tmp_path):
 
     assert "gain" in later
     assert process.returncode == 0
+
+
+def test_processes_that_are_killed_while_they_read(bucket, tmp_path):
+    """Wherever a reader is killed, and two at once, the next one has all there is."""
+    for name in range(6):
+        lay(tmp_path / "node" / "long", open_store(bucket), f"more/{name}", parts=3)
+    whole = (tmp_path / "node" / "long" / "log.jsonl").read_bytes()
+    code = f"from mlv.bucket.mirror import Mirror; print('ready', flush=True); print(Mirror({bucket!r}).refresh().notices)"
+
+    def started() -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+    for pause_s in (0.02, 0.05, 0.1):
+        with started() as reader:
+            assert reader.stdout is not None
+            reader.stdout.readline()
+            time.sleep(pause_s)
+            reader.kill()
+        with started() as first, started() as second:
+            assert [one.communicate(timeout=60)[0].split() for one in (first, second)] == [["ready", "[]"]] * 2
+        folder = Mirror(bucket).folder
+        assert {path.read_bytes() for path in folder.rglob("log.jsonl") if path.parent.name != "short"} == {whole}
+        assert len(list(folder.rglob("log.jsonl"))) == 8
+        shutil.rmtree(mirrors_folder())
+
+
+def test_a_full_disk(bucket, tmp_path):
+    """Where no room is left, the error names the mirror, and nothing half written is taken for the log."""
+    lines = (tmp_path / "node" / "long" / "log.jsonl").read_bytes()
+    big = tmp_path / "big"
+    big.mkdir()
+    (big / "meta.json").write_bytes((tmp_path / "node" / "long" / "meta.json").read_bytes())
+    (big / "log.jsonl").write_bytes(lines + lines[: lines.find(b"\n") + 1] * 2000)
+    lay(big, open_store(bucket), "big")
+    command = ["bash", "-c", f"ulimit -f 200; exec {sys.executable} -m mlv ls '{bucket}'"]
+
+    full = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert full.returncode == 2
+    assert "cannot be written: File too large. Make room there, or set XDG_CACHE_HOME" in full.stderr
+    mirror = Mirror(bucket)
+    assert not (mirror.folder / "big" / "log.jsonl").exists()
+
+    mirror.refresh()
+    assert (mirror.folder / "big" / "log.jsonl").read_bytes() == (big / "log.jsonl").read_bytes()
+
+
+def test_the_page_of_a_bucket(bucket, tmp_path):
+    """`mlv ui URL` shows what is in the bucket, files included, and what is shipped while it is open."""
+    pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
+    pytest.importorskip("starlette", reason="the page needs mlvlogger[ui]")
+    command = [sys.executable, "-m", "mlv", "ui", bucket, "--no-open", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stdout if "http://" in line)
+            url = line[line.index("http://") :].strip()
+            assert b"short" in asked(f"{url}api/index")
+            with mlv.Exp(tmp_path / "node", "later", {}, capture=()) as exp:
+                exp.log({"loss": 0.1}, step=0)
+            lay(exp.path, open_store(bucket), "later")
+            deadline = time.monotonic() + 60
+            while b"later" not in asked(f"{url}api/index"):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            process.kill()
+            process.stdout.close()
+
+
+def asked(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:
+        return answer.read()
+
+
+def test_outputs_of_a_bucket_go_elsewhere(command, bucket, tmp_path):
+    """An output is not built into a mirror."""
+    refused = command("export", f"{bucket}/long", "--to", "csv")
+    assert refused.returncode == 2
+    assert "give --out DIR" in refused.stderr
+    assert command("export", f"{bucket}/long", "--to", "csv", "--out", "table").returncode == 0
+    assert list((tmp_path / "table").iterdir())
 
 
 @pytest.mark.parametrize(

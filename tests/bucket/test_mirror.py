@@ -462,6 +462,19 @@ def test_a_root_within_another(tmp_path, store, mirror):
     assert same.url == f"{URL}/long"
 
 
+def test_another_account_has_a_mirror_of_its_own(tmp_path, store, mirror, monkeypatch):
+    """Buckets of one name behind two endpoints are two, and the mirror of one never gets what is in the other."""
+    lay(made(tmp_path).path, store, "long")
+    mirror.refresh()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere:9000")
+
+    other = Mirror(URL, MemoryStore())
+
+    assert other.folder != mirror.folder
+    if pytest.importorskip("obstore"):
+        assert mirror_of(mirror.folder / "long") is None
+
+
 def test_a_url_that_leads_out_of_the_mirror():
     """`..` in a URL is refused."""
     with pytest.raises(InvalidArgument, match="cannot be mirrored"):
@@ -573,6 +586,77 @@ def test_an_unreachable_store_ends_the_refresh(tmp_path):
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_what_came_before_an_error_is_kept(tmp_path, is_first, copies):
+    """Where the store goes away in the middle, the next refresh fetches the rest alone."""
+
+    def fail(call: str, key: str) -> None:
+        if call == "get" and left and "/log.d/" in key:
+            left[0] -= 1
+            if left[0] < 0:
+                raise BucketUnreachable("away")
+
+    left: list[int] = []
+    store = MemoryStore(before=fail)
+    mirror = Mirror(URL, store)
+    exp = made(tmp_path, steps=30)
+    if not is_first:
+        lay(exp.path, store, "long", whole=False, until=2000)
+        mirror.refresh()
+    lay(exp.path, store, "long", parts=12)
+    if copies == 2:
+        lay(exp.path, store, "long", copy=OTHER)
+    segments = [key for key in store.content if "/log.d/" in key]
+    left.append(4)
+    gets(store)
+    with pytest.raises(BucketUnreachable):
+        mirror.refresh()
+    left.clear()
+    first = {key for key in gets(store) if "/log.d/" in key}
+    assert lines_of(exp.path)["log"].startswith(lines_of(mirror.folder / "long").get("log", b""))
+
+    assert mirror.refresh().notices == []
+    again = {key for key in gets(store) if "/log.d/" in key}
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+    if copies == 1:
+        assert len(first & again) < 12  # fetched in advance, behind the one that failed
+        assert again < set(segments)
+
+
+def test_a_running_copy_beside_a_whole_one(tmp_path, store, mirror):
+    """More is on its way from a copy that is longer than those that are whole, and not from one that a node left behind."""
+    exp = made(tmp_path, closed=False)
+    lay(exp.path, store, "long", whole=False)
+    clone = Path(shutil.copytree(exp.path, tmp_path / "clone"))
+    shutil.rmtree(clone / ".mlv")
+    other = mlv.Exp.open(clone, capture=())
+    log_some(other, range(20, 30))
+    lay(clone, store, "long", copy=OTHER, whole=False)
+    assert mirror.refresh().unshipped
+    other.close()
+    lay(clone, store, "long", copy=OTHER)
+    assert mirror.refresh().unshipped == []
+    log_some(exp, range(20, 60))  # it lives on
+    lay(exp.path, store, "long", whole=False)
+    assert mirror.refresh().unshipped
+    exp.close()
+
+
+def test_a_damaged_merged_segment_takes_nothing(tmp_path, store, mirror):
+    """Lines that were read stay where the object that holds them now is damaged."""
+    exp = made(tmp_path)
+    lay(exp.path, store, "long", parts=4)
+    mirror.refresh()
+    content = (exp.path / "log.jsonl").read_bytes()
+    for key in [key for key in store.content if "/log.d/" in key]:
+        store.delete(key)
+    store.create(f"long/{Segment('log', COPY, 0, len(content)).key}", gzip.compress(content)[:-20])
+
+    assert mirror.refresh().notices == []
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+
 def test_times_alone_do_not_matter(tmp_path, store, mirror):
     """A listing whose objects have other times, as after a copy to another bucket, is compared, and gives no notice."""
     exp = made(tmp_path)
@@ -581,7 +665,7 @@ def test_times_alone_do_not_matter(tmp_path, store, mirror):
 
     class Moved(MemoryStore):
         def objects(self, prefix: str = "", after: str = ""):
-            return (StoredObject(key, size, 5.0) for key, size, _ in super().objects(prefix, after))
+            return (StoredObject(stored.key, stored.size, 5.0) for stored in super().objects(prefix, after))
 
     moved = Moved()
     moved.content = store.content

@@ -119,6 +119,15 @@ def test_one_experiment(tmp_path, store):
     assert store.content["meta.json"] == (folder / "meta.json").read_bytes()
 
 
+def test_one_experiment_of_a_tree(tmp_path, store):
+    """By itself it goes on where it was shipped to with its tree."""
+    folder = make_tree(tmp_path / "runs", 2)[1]
+    push(tmp_path / "runs", store)
+
+    assert [result.path for result in push(folder, store)] == ["project1/e1"]
+    assert "meta.json" not in store.content
+
+
 def test_a_store_that_fails_now_and_then(tmp_path):
     """A call that fails is made again."""
     failures = iter([True, False] * 1000)
@@ -244,6 +253,24 @@ def test_following_a_tree(tmp_path, url, ring):
         daemon.kill()
         daemon.wait()
         exp.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals a process")
+def test_following_an_empty_folder(tmp_path, url, ring):
+    """A sidecar that begins before the training waits for the first experiment."""
+    (tmp_path / "runs").mkdir()
+    arguments = [sys.executable, "-m", "mlv", "push", "runs", url, "--follow", "--every", "0.2"]
+    with open(tmp_path / "notes.txt", "wb") as notes:
+        daemon = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=notes)
+    try:
+        wait_until(lambda: "waiting for the first one" in (tmp_path / "notes.txt").read_text())
+        mlv.Exp(tmp_path / "runs", "a", capture=(), system=False).close()
+        wait_until(lambda: chains(tmp_path / "bucket/a"))
+        send(daemon.pid, signal.SIGTERM)
+        assert daemon.wait(30) == 0
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 def test_how_far_a_copy_is_behind(tmp_path, url, command):

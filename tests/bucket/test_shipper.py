@@ -452,6 +452,17 @@ def test_news_once_a_day(tmp_path, store):
     ]
 
 
+def test_lines_that_come_during_a_request(tmp_path):
+    """They wait for the next call: a run that logs faster than a request takes would have a segment for each request."""
+    store = MemoryStore(lambda call, key: call != "create" or experiment.log("log", 10))
+    experiment = Experiment(tmp_path / "exp", store)
+    experiment.log("log", 10)
+
+    experiment.shipper.ship_lines()
+
+    assert sum(key.endswith(".gz") for key in store.content) == 1
+
+
 def test_a_line_longer_than_a_segment(tmp_path, store):
     """It is one segment of its own."""
     experiment = Experiment(tmp_path / "exp", store)

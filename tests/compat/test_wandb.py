@@ -227,9 +227,10 @@ def test_disabled(monkeypatch, tmp_path):
     [{"mode": "foo"}, {"id": "a/b"}, {"id": " "}, {"id": ".."}, {"project": "a/b"}, {"resume": "perhaps"}, {"reinit": "maybe"}],
 )
 def test_arguments_that_cannot_be(arguments, tmp_path):
-    """What wandb refuses is refused before anything is made."""
-    with pytest.raises(wandb.UsageError, match=str(next(iter(arguments.values())))):
+    """What wandb refuses is refused before anything is made; where its error is a ValueError, so is this."""
+    with pytest.raises(wandb.UsageError, match=str(next(iter(arguments.values())))) as caught:
         wandb.init(**arguments)
+    assert isinstance(caught.value, ValueError) == bool({"mode", "resume", "reinit"} & arguments.keys())
     assert not (tmp_path / "runs").exists()
 
 
@@ -536,8 +537,13 @@ def test_config():
 
 def test_config_values_of_any_kind():
     """Functions, classes and objects become texts, sets lists: nothing in a config ends a run."""
-    config = wandb.init(project="p", config={"f": os.path.join, "s": {1}, "c": dict, "p": Path("a"), "n": math.nan}).config
+    values = {"f": os.path.join, "s": {1}, "c": dict, "p": Path("a"), "n": math.nan, "i": 1 + 2j}
+    run = wandb.init(project="p", config=values)
+    config = run.config
+    run.log({"i": 1 + 2j})
+    run.finish()
 
+    assert (rows(run), config.i) == ([(0, {"i": "1+2j"})], "1+2j")
     assert config.f == f"{os.path.__name__}.join"
     assert (config.s, config.c, config.p) == ([1], "builtins.dict", "a")
     assert math.isnan(config.n)
@@ -788,8 +794,16 @@ def test_restore():
     assert Path("back/a.txt").read_text() == "text"
     with pytest.raises(ValueError, match=r"none\.txt not found"):
         run.restore("none.txt")
-    with pytest.raises(wandb.UsageError, match="run_path"):
-        run.restore("a.txt", run_path="other/run")
+    with wandb.init(project="q", reinit="create_new") as other:
+        with other.restore("a.txt", run_path=f"lab/p/{run.id}") as file:
+            assert (file.name, file.read()) == (os.path.join(other.dir, "a.txt"), "text")
+        with pytest.raises(ValueError, match="no run 'none'"):
+            other.restore("a.txt", run_path="p/none")
+    run.finish()
+    with wandb.restore("a.txt", run_path=run.path, root="once") as file:
+        assert file.read() == "text"
+    with pytest.raises(ValueError, match=r"none\.txt not found in p/"):
+        wandb.restore("none.txt", run_path=run.path)
 
 
 def test_log_code():

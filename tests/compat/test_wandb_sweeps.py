@@ -23,8 +23,12 @@ from wandb_folder import own_folder
 import mlv
 import mlv.compat.wandb as wandb
 from mlv.audit.verify import verify
+from mlv.compat.wandb.__main__ import main
 from mlv.compat.wandb.sweeps.command import command_of
+from mlv.compat.wandb.sweeps.folder import SweepFolder
+from mlv.compat.wandb.sweeps.hyperband import bands_of
 from mlv.compat.wandb.sweeps.parameters import config_at, grid, parameters_of
+from mlv.compat.wandb.sweeps.search import Search
 
 GRID = {"method": "grid", "parameters": {"lr": {"values": [1, 2]}, "deep": {"parameters": {"b": {"values": ["x", "y"]}}}}}
 CONFIGS = [{"lr": lr, "deep": {"b": b}} for lr in (1, 2) for b in ("x", "y")]
@@ -204,6 +208,16 @@ def test_failures(capsys, monkeypatch):
 
 
 @pytest.mark.usefixtures("inline")
+def test_scripts_that_exit():
+    """A function that exits is over, and how says its code; the next point is tried."""
+    sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"values": [0, 1]}}}, project="p")
+    wandb.agent(sweep_id, function=lambda: sys.exit(wandb.init().config.a))
+
+    assert [point["state"] for point in points(sweep_id)] == ["finished", "failed"]
+    assert [run.state for run in wandb.Api().sweep(f"p/{sweep_id}").runs] == ["finished", "failed"]
+
+
+@pytest.mark.usefixtures("inline")
 def test_an_interrupted_point_is_tried_again():
     """Ctrl-C ends the agent; the next one tries that point again."""
     sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"values": [1, 2]}}}, project="p")
@@ -292,6 +306,40 @@ def test_what_is_not_there():
         wandb.sweep({"method": "random", "parameters": {"a": {"value": 1}}}, prior_runs=["r1"])
 
 
+@pytest.mark.usefixtures("inline")
+def test_a_point_that_ends_while_another_agent_looks():
+    """An agent that read a point before it ended, and asks for its lock afterwards, does not try it again."""
+    sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"values": [0, 1]}}}, project="p")
+    folder = SweepFolder(Path("runs/p/.wandb-sweeps", sweep_id))
+    search = Search(folder)
+    first = folder.claim(search.propose)
+    points = folder.points()
+    first.release("finished", None)
+    folder.points = lambda: points
+    second = folder.claim(search.propose)
+
+    assert (first.point.config, second.point.config) == ({"a": 0}, {"a": 1})
+    assert [point.tries for point in SweepFolder(folder.path).points()] == [1, 1]
+    second.release("finished", None)
+    assert sorted(path.name for path in (folder.path / "points").iterdir()) == [
+        "0.end.json", "0.json", "0.lock", "1.end.json", "1.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("setting", "bands"),
+    [
+        ({"min_iter": 3, "eta": 3}, [3, 9, 27]),
+        ({"min_iter": 2}, [2, 6, 18]),
+        ({"max_iter": 27, "s": 2, "eta": 3}, [3, 9]),
+        ({"max_iter": 4, "s": 5, "eta": 2}, [1, 2]),
+    ],
+)
+def test_bands(setting, bands):
+    """Bands are powers of `eta` above `min_iter`, or so many below `max_iter`."""
+    assert bands_of({"type": "hyperband", **setting})[0][:3] == bands
+
+
 # Agents with programs, and several of them.
 
 
@@ -378,26 +426,44 @@ def tried() -> list[int]:
     return sorted(int(line.split()[0]) for line in path.read_text().splitlines()) if path.exists() else []
 
 
-def test_a_program():
+def test_a_program(capsys):
     """A program is run for each point, unchanged, with the drop-in in the place of wandb; its exit status is how it ended."""
-    sweep_id = program_sweep(3)
-    wandb.agent(sweep_id)
+    pytest.importorskip("yaml", reason="PyYAML is not installed")
+    Path("train.py").write_text(PROGRAM)
+    Path("sweep.yaml").write_text('{"method": "grid", "program": "train.py", "parameters": {"a": {"values": [0, 1, 2]}}}')
+    assert main(["sweep", "sweep.yaml", "-p", "p", "--name", "own"]) == 0
+    sweep_id = capsys.readouterr().out.split()[4]
+    assert main(["agent", f"p/{sweep_id}"]) == 0
+    assert [main(["agent", "p/none"]), main(["sweep", "none.yaml"])] == [1, 1]
+    assert [line[:12] for line in capsys.readouterr().err.splitlines()[-2:]] == ["wandb: ERROR"] * 2
 
+    assert wandb.Api().sweep(f"p/{sweep_id}").name == "own"
     assert [point["state"] for point in points(sweep_id)] == ["finished", "finished", "failed"]
     assert tried() == [0, 1, 2]
     assert sorted(run.config["a"] for run in wandb.Api().sweep(f"p/{sweep_id}").runs) == [0, 1, 2]
 
 
+def test_other_drop_ins(monkeypatch):
+    """A program has the drop-ins that its agent has, and that for wandb."""
+    monkeypatch.setenv("MLV_RUN_AS", "tensorboard")
+    source = "import os; open('as.txt', 'w').write(os.environ['MLV_RUN_AS'])"
+    command = ["${interpreter}", "-S", "-c", source]
+    sweep_id = wandb.sweep({"method": "grid", "command": command, "parameters": {"a": {"value": 1}}}, project="p")
+    wandb.agent(sweep_id, project="p")
+
+    assert Path("as.txt").read_text() == "tensorboard,wandb"
+
+
 def test_several_agents():
     """Agents in several processes share the points of a sweep, each of which is tried once."""
-    sweep_id = program_sweep(6)
+    sweep_id = program_sweep(5)
     agents = [begun_agent(sweep_id) for _ in range(3)]
     outputs = [agent.communicate(timeout=100)[1] for agent in agents]
 
     assert [agent.returncode for agent in agents] == [0, 0, 0], outputs
-    assert tried() == [0, 1, 2, 3, 4, 5]
+    assert tried() == [0, 1, 2, 3, 4]
     runs = wandb.Api().sweep(f"p/{sweep_id}").runs
-    assert sorted(run.config["a"] for run in runs) == [0, 1, 2, 3, 4, 5]
+    assert sorted(run.config["a"] for run in runs) == [0, 1, 2, 3, 4]
     assert {verify(run.exp.path).verdict for run in runs} == {"intact"}
 
 

@@ -162,9 +162,9 @@ def helios_events(folder: Path) -> None:
             writer.add_scalar("loss", step / 4, step)
 
 
-def test_helios(tmp_path):
+@pytest.mark.parametrize("name", ["myrun_Nov21_03-40-24", "restored"])
+def test_helios(tmp_path, name):
     """The log and the event files of one name are one experiment: messages at their times, and metrics."""
-    name = "myrun_Nov21_03-40-24"
     write(tmp_path / "out" / f"{name}.log", HELIOS)
     helios_events(tmp_path / "out" / "tensorboard" / name)
 

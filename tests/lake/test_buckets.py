@@ -132,6 +132,7 @@ def test_copies_in_a_bucket_count_once(tree, bucket, tmp_path):
 
     assert sorted(value for *_, value in values(lake.open(tmp_path / "lake"))) == [float(seq) for seq in range(1, 12)]
     assert lake.open(tmp_path / "lake").arrow("summaries", ["count"])["count"].to_pylist() == [11]
+    assert lake.check(tmp_path / "lake").differences == []
 
 
 def test_a_redaction_in_a_bucket(tree, bucket, tmp_path):

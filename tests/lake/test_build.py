@@ -19,6 +19,8 @@ from lakes import append, make, metrics, rows, values
 import mlv
 from mlv import lake
 from mlv.lake import plans
+from mlv.lake.builder import Builder, source_of
+from mlv.lake.tables import checked
 
 
 @pytest.fixture
@@ -270,3 +272,53 @@ def test_a_rebuild_removes_only_what_is_ours(tree, url):
 
     assert len(rows(lake.open(url))) == 1
     assert Path(url, "notes.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_spares_the_plans_before_it(tree, url, monkeypatch):
+    """A builder elsewhere goes on from the positions of a checkpoint, also where it cannot be read."""
+    monkeypatch.setattr("mlv.lake.builder.CHECKPOINT_PLANS", 2)
+    folder = make(tree / "a")
+    builder = Builder(source_of(tree), checked(url))
+    for seq in range(1, 6):
+        append(folder, metrics("r1", seq, seq, x=float(seq)))
+        builder.build()
+    positions = sorted(Path(url, ".mlv", "positions").iterdir())
+    assert [path.name for path in positions] == ["00000002.json", "00000004.json"]
+    Path(url, ".mlv", "plans", "00000001.json").write_text("not read any more")
+
+    append(folder, metrics("r1", 6, 6, x=6.0))
+    assert lake.build(tree, url).rows["metrics"] == 1
+
+    positions[1].write_text("{")
+    assert lake.build(tree, url).number == 7
+    assert len(values(lake.open(url))) == 6
+
+
+def test_names_that_are_no_text_are_left_out(tree, url):
+    """A folder whose name is no UTF-8 costs only itself."""
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    append(make(tree / os.fsdecode(b"b\xff"), params={"b": 1}), metrics("r1", 1, 1, x=2.0))
+
+    with pytest.warns(mlv.MlvWarning, match="UTF-8"):
+        lake.build(tree, url)
+
+    assert [value for *_, value in values(lake.open(url))] == [1.0]
+
+
+def test_summaries_are_those_of_the_logs(tree, url):
+    """The numbers of each metric are those of `Exp.summary`, whichever way they were computed."""
+    odd = [float("nan"), float("inf"), 1.5, -2.0]
+    for name, points in (("plain", [3.0, -1.0, 2.0]), ("odd", odd), ("whole", [1, 2, 3]), ("mixed", [1.0, "text", 2.0])):
+        with mlv.Exp(tree, name, capture=()) as exp:
+            for step in range(1200):
+                exp.log({"x": points[step % len(points)], "y": float(step)}, step=step)
+
+    lake.build(tree, url)
+
+    ids = {mlv.Exp.open(tree / name).id: name for name in ("plain", "odd", "whole", "mixed")}
+    for row in lake.open(url).arrow("summaries").to_pylist():
+        summary = mlv.Exp.open(tree / ids[row["exp"]]).summary()[row["name"]]
+        for field in ("min", "max", "mean", "count", "nans", "last_step", "best_step"):
+            assert row[field] == pytest.approx(getattr(summary, field), nan_ok=True), (ids[row["exp"]], field)
+        last = summary.last
+        assert row["last"] == pytest.approx(last, nan_ok=True) if isinstance(last, (int, float)) else row["text"] == f'"{last}"'

@@ -38,7 +38,6 @@ def test_a_plan_reads_as_it_was_written():
         (plan().text.replace(b"/runs", b"/tmp"), None),
         (plan(2).text, LakeDamaged),
         (plan(1, A).text, LakeDamaged),
-        (plan().text + b" ", LakeDamaged),
         (plan().text.replace(b'"format":1', b'"format":2'), LakeTooNew),
         (plan().text.replace(b'"parser":1', b'"parser":2'), LakeTooNew),
         (plan().text.replace(b'"tasks":[', b'"tasks":[1,'), LakeDamaged),
@@ -47,7 +46,7 @@ def test_a_plan_reads_as_it_was_written():
 def test_other_plans_are_refused(text, error):
     """A plan that is damaged, out of order or newer is told from one that says what it said."""
     if error is None:
-        assert plans.plan_of(text, 1, "", "url") != plan()
+        assert plans.plan_of(text, 1, "", "url").sha256 != plan().sha256
         return
     with pytest.raises(error, match="url"):
         plans.plan_of(text, 1, "", "url")

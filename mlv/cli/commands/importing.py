@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import NOT_WELL, app
-from mlv.cli.options import AsJson, DryRun
+from mlv.cli.options import AsJson, DryRun, On
 
 
 @app.command("import")
@@ -55,6 +55,7 @@ def import_(
         bool,
         typer.Option("--parse-params", help="Read params that a tool keeps as text as numbers, where they look like some."),
     ] = False,
+    on: On = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -81,5 +82,5 @@ def import_(
         name_column=name_column,
         value_column=value_column,
     )
-    if not importing.run(sources, into, format=format, options=options, dry_run=dry_run, as_json=as_json):
+    if not importing.run(sources, into, format=format, options=options, dry_run=dry_run, as_json=as_json, on=on):
         raise typer.Exit(NOT_WELL)

@@ -30,9 +30,9 @@ def push(
 ) -> None:
     """Ship experiments to a bucket: what it lacks of their logs, files and checkpoints.
 
-    DIR appears at URL: DIR/a/b is shipped to URL/a/b. Objects are made, and never changed, so that pushing again, or two at
-    once, does no harm; with nothing new it costs no upload. Credentials come from the variables and files of each store's own
-    client, such as AWS_ACCESS_KEY_ID or AWS_PROFILE.
+    DIR appears at URL: DIR/a/b is shipped to URL/a/b. An experiment that was shipped to URL goes on at its path there. Objects
+    are made, and never changed, so that pushing again, or two at once, does no harm; with nothing new it costs no upload.
+    Credentials come from the variables and files of each store's own client, such as AWS_ACCESS_KEY_ID or AWS_PROFILE.
 
     The exit status is 1 if the bucket holds other bytes under a name, or something readable was not shipped. With --follow,
     SIGTERM ships once more.

@@ -96,13 +96,17 @@ def save(*args: _Any, **options: _Any) -> bool | list[str]:
     return _current("save").save(*args, **options)
 
 
-def restore(*args: _Any, **options: _Any) -> _Any:
-    """Open a file of the run; see `Run.restore`.
+def restore(name: str, run_path: str | None = None, replace: bool = False, root: str | None = None) -> _Any:
+    """Open a file of the run, or of another one; see `Run.restore`.
 
     Raises:
-        Error: There is no run.
+        Error: There is no run, and none is named.
+        ValueError: There is no such file, or no such run.
     """
-    return _current("restore").restore(*args, **options)
+    if run is None and run_path is not None:
+        restored = _import_module("mlv.compat.wandb.apis.public").restored
+        return restored(name, run_path, replace, "." if root is None else root)
+    return _current("restore").restore(name, run_path, replace, root)
 
 
 def watch(*args: _Any, **options: _Any) -> None:

@@ -171,6 +171,17 @@ def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         ConfigError: It is not there, or no mapping.
         MissingExtra: PyYAML is not installed.
     """
+    values = {key: value for key, value in content_of(path).items() if key not in ("_wandb", "wandb_version")}
+    return {key: item["value"] if isinstance(item, dict) and "value" in item else item for key, item in values.items()}
+
+
+def content_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a file of YAML as it is.
+
+    Raises:
+        ConfigError: It is not there, or no mapping.
+        MissingExtra: PyYAML is not installed.
+    """
     try:
         import yaml
     except ImportError as error:
@@ -181,8 +192,7 @@ def from_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ConfigError(f"config file {os.fspath(path)!r} cannot be read: {error}") from error
     if not isinstance(content or {}, dict):
         raise ConfigError(f"config file {os.fspath(path)!r} holds no mapping: give `key: value` lines")
-    values = {key: value for key, value in (content or {}).items() if key not in ("_wandb", "wandb_version")}
-    return {key: item["value"] if isinstance(item, dict) and "value" in item else item for key, item in values.items()}
+    return content or {}
 
 
 def _as_dict(params: Any) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class NotFound(CommError, UsageError, ValueError):
         super().__init__(message)
 
 
+class InvalidSetting(UsageError, ValueError):
+    """A setting, or an argument of `init`, is none of those that it may be."""
+
+
 class InvalidPath(UsageError, ValueError):
     """No file of an artifact can have this name."""
 

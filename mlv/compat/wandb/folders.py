@@ -12,6 +12,8 @@ from mlv.settings import DIR
 
 OWN = ".wandb"
 """Hidden folder of an experiment with a folder for each ID that it is resumed by; `files` in that is `run.dir`."""
+SWEEPS = ".wandb-sweeps"
+"""Folder of a project with a folder for each sweep."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 

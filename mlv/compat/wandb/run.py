@@ -224,13 +224,14 @@ class Run(Files):
             log_graph: Does nothing here: a graph needs an example, `run.exp.log.graph(name, module, example)`.
 
         Raises:
-            ValueError: `log` is none of these, or one of the models is no module.
+            ValueError: `log` is none of these, or one of the models is watched already.
+            TypeError: One of the models is no module.
         """
         if log not in CHOICES:
             raise ValueError("log must be one of 'gradients', 'parameters', 'all', or None")
         for number, module in enumerate(models if isinstance(models, (tuple, list)) else (models,), idx or 0):
             if not hasattr(module, "named_parameters"):
-                raise ValueError(f"Expected a pytorch module (torch.nn.Module). Received {type(module)}")
+                raise TypeError(f"Expected a pytorch model (torch.nn.Module). Received {type(module)}")
             if any(watch.module is module for watch in self._watches):
                 raise ValueError("You can only call `wandb.watch` once per model. Pass a new instance of the model")
             prefix = f"graph_{number}" if number else ""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from mlv.compat.wandb import folders, limits
+from mlv.compat.wandb import folders
 from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.run_identity import Identity
 from mlv.compat.wandb.terminal import termwarn
@@ -70,16 +70,17 @@ class Files(Identity):
 
         Args:
             name: Below `files`, or below `dir`.
-            run_path: Of another run: that is not possible here.
+            run_path: Of another run, `entity/project/id`.
             replace: Whether a file that is there is written over.
             root: The folder; that of the run by default.
 
         Raises:
-            UnsupportedError: A file of another run is asked for.
-            ValueError: There is no such file.
+            ValueError: There is no such file, or no such run.
         """
         if run_path not in (None, self.path):
-            limits.refuse("restore(run_path=...)", "files of other runs are read with mlv.Exp.open(path).path / 'files'")
+            from mlv.compat.wandb.apis import public  # most scripts read their own files
+
+            return public.restored(name, str(run_path), replace, self.dir if root is None else root)
         if self._exp is None:
             return None
         source = next((path for path in (Path(self.dir, name), self._exp.path / "files" / name) if path.is_file()), None)

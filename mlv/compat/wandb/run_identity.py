@@ -186,7 +186,7 @@ class Identity:
         """The address of the sweep's folder."""
         if self._exp is None or self.sweep_id is None:
             return None
-        return (self._exp.path.absolute().parent / ".wandb-sweeps" / self.sweep_id).as_uri()
+        return (self._exp.path.absolute().parent / folders.SWEEPS / self.sweep_id).as_uri()
 
     def get_sweep_url(self) -> str | None:
         """Return `sweep_url`."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlv.compat.wandb.errors import UsageError
+from mlv.compat.wandb.errors import InvalidSetting, UsageError
 from mlv.compat.wandb.terminal import is_on
 
 _VARIABLES = {
@@ -128,7 +128,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "reinit" and (isinstance(value, bool) or str(value).lower() in ("true", "false")):
         return "finish_previous" if str(value).lower() == "true" else "return_previous"
     if name in _CHOICES and value not in _CHOICES[name] and not (name == "resume" and value == "default"):
-        raise UsageError(f"{name}={value!r}: give one of {', '.join(_CHOICES[name])}")
+        raise InvalidSetting(f"{name}={value!r}: give one of {', '.join(_CHOICES[name])}")
     if name == "run_tags":
         return tags_of(value.split(",") if isinstance(value, str) else value)
     if name in ("project", "entity", "run_id", "run_name", "run_group", "run_job_type", "run_notes"):

@@ -121,9 +121,12 @@ def plain(value: Any) -> Any:
         array = as_array(value)
         return array.reshape(-1)[0].item() if array.size == 1 else array.tolist()
     if hasattr(value, "item") and hasattr(value, "dtype"):
-        return value.item()
+        item = value.item()
+        return str(item).strip("()") if isinstance(item, complex) else item
     if isinstance(value, (int, float, str)):  # of a class of its own
         return next(base for base in (int, float, str) if isinstance(value, base))(value)
+    if isinstance(value, complex):
+        return str(value).strip("()")
     if isinstance(value, slice):
         return {"slice_start": plain(value.start), "slice_step": plain(value.step), "slice_stop": plain(value.stop)}
     if isinstance(value, bytes):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import Conversion, restored, shown, step_number
-from mlv.errors import CheckpointMissing, InvalidArgument, InvalidName, MlvWarning
+from mlv.errors import CheckpointMissing, FileUnusable, InvalidArgument, InvalidName, MlvWarning
 from mlv.experiment.checkpoints.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.checkpoints.savers import saver_of
 from mlv.experiment.checkpoints.shelf import DEFAULT_FOLDER, Shelf, shelf_of, shelves_of
@@ -15,7 +15,8 @@ from mlv.experiment.opening.captures import refuse_credential
 from mlv.experiment.session import Session
 from mlv.notices import warn_once
 from mlv.retention import Policy, Saved, checked_policy
-from mlv.store import layout
+from mlv.store import attached, layout
+from mlv.store.mirrors import is_mirrored
 from mlv.store.paths import checked_inside
 
 
@@ -48,18 +49,28 @@ def best_of(session: Session) -> Checkpoint:
     """Return the best checkpoint of the experiment.
 
     Raises:
-        CheckpointMissing: There is none; the text says why.
+        CheckpointMissing: There is none, or it was not shipped; the text says why.
     """
-    return _best(_only_shelf(session))
+    return _brought(session, _best(_only_shelf(session)))
 
 
 def latest_of(session: Session) -> Checkpoint:
     """Return the latest checkpoint of the experiment.
 
     Raises:
-        CheckpointMissing: There is none; the text says why.
+        CheckpointMissing: There is none, or it was not shipped; the text says why.
     """
-    return _latest(_only_shelf(session))
+    return _brought(session, _latest(_only_shelf(session)))
+
+
+def _brought(session: Session, checkpoint: Checkpoint) -> Checkpoint:
+    """Bring the file of a checkpoint in a bucket: whoever asks for it will open its path."""
+    if is_mirrored(session.folder):
+        try:
+            attached.checked(session.folder, checkpoint.reference["path"])
+        except FileUnusable as error:
+            raise CheckpointMissing(f"save {checkpoint.save} cannot be had: {error}", path=str(checkpoint.path)) from None
+    return checkpoint
 
 
 def _only_shelf(session: Session) -> Shelf:

@@ -112,7 +112,8 @@ class Attachments:
         Raises:
             InvalidName: As `file`.
             InvalidArgument: `how` has an unknown value, or the path holds the experiment, or is a part of it to be moved.
-            FileUnusable: It cannot be read, or changed meanwhile, or cannot be written; what was there before still is.
+            FileUnusable: It cannot be read, or changed meanwhile, or cannot be written, or would take away files of other
+                names; what was there before still is.
         """
         from mlv.experiment.files.attaching import ATTACH_BY, refuse_own  # with copying: `import mlv` does without
 

@@ -75,6 +75,97 @@ def import_experiment(
         ExperimentBusy: Another process merges into the experiment, redacts it, or imported into it meanwhile.
         OSError: The tree cannot be written.
     """
+    known = _known(source, tree, below)
+    if dry_run:
+        result = _preview(known, items)
+    else:
+        temporary = blobs.temporary_beside(known.expected)
+        try:
+            result = place(_prepared(known, items, tree, temporary), tree)
+        finally:
+            blobs.remove(temporary)
+    return result
+
+
+@dataclass
+class _Identity:
+    """An experiment of a source, before its items are read."""
+
+    id: str
+    meta: bytes
+    source: Mapping[str, Any]
+    """The field of meta.json by which it is recognised."""
+    redactor: Redactor
+    copy: Path | None
+    """Its folder in the tree, where it was imported before."""
+    expected: Path
+    differences: list[str]
+
+
+@dataclass
+class Prepared:
+    """An experiment that was made whole beside a tree, and is not yet in it."""
+
+    temporary: Path
+    source: Mapping[str, Any]
+    """The field of meta.json by which it is recognised."""
+    id: str
+    copy: Path | None
+    """Its folder in the tree, where it was imported before."""
+    expected: Path
+    run_ids: set[str]
+    sizes: dict[str, int]
+    """Those of the streams of the copy, before the items were read."""
+    ends: dict[str, tuple[int, bytes]]
+    """The end of each run that the copy had recorded by then."""
+    result: Imported
+
+
+def prepare(source: SourceExperiment, items: Iterable[Item], tree: Tree, temporary: Path | None) -> Prepared | Imported:
+    """Make an experiment that belongs below no other, as `import_experiment` does, in a folder that is made for it.
+
+    The tree stays as it is, until `place` brings the experiment into it. Without a folder, return the changes to come.
+    """
+    known = _known(source, tree, None)
+    return _preview(known, items) if temporary is None else _prepared(known, items, None, temporary)
+
+
+def is_outdated(prepared: Prepared, tree: Tree) -> bool:
+    """Return whether the tree has got another copy of an experiment since it was prepared: then it is to be imported anew."""
+    copy = tree.imported_from(prepared.source, prepared.expected)
+    return copy != prepared.copy or (copy is None and tree.copy_of(prepared.temporary, prepared.expected) is not None)
+
+
+def place(prepared: Prepared, tree: Tree) -> Imported:
+    """Bring an experiment that was made beside a tree into it.
+
+    Raises:
+        ExperimentBusy: Another process imported into it meanwhile.
+        OSError: The tree cannot be written.
+    """
+    copy, expected = prepared.copy, prepared.expected
+    # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
+    if copy is None:
+        is_overtaken = layout.exp_id(expected) == prepared.id
+    else:
+        is_overtaken = stream_sizes(copy) != prepared.sizes and not prepared.ends.items() >= _ends_of(prepared.run_ids, copy)
+    if is_overtaken:
+        path = copy or expected
+        raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
+    result = prepared.result
+    if copy is None:
+        result.path = tree.free(expected)
+        blobs.make_folders(result.path.parent)
+        blobs.move_into_place(prepared.temporary, result.path, is_new=True)
+        tree.add(result.path)
+    else:
+        merged = bring_into(prepared.temporary, copy)
+        result.lines = merged.lines
+        result.differences += [text.replace(f"{prepared.temporary}{os.sep}", "the source's ") for text in merged.differences]
+    return result
+
+
+def _known(source: SourceExperiment, tree: Tree, below: Path | None) -> _Identity:
     redactor = make_redactor(source.redact, source.redact_except)
     name = safe_segment(source.name)
     expected = _folder_around(source, tree, below) / name
@@ -88,12 +179,7 @@ def import_experiment(
         if earliest != exp_id:
             differences = _differing_facts(content, copy)
         exp_id, text = earliest, opening.content(copy / layout.META)
-    if dry_run:
-        result = _preview(exp_id, redactor, items, copy, expected)
-    else:
-        result = _import(exp_id, text, redactor, items, tree, copy, expected)
-    result.differences = [*differences, *result.differences]
-    return result
+    return _Identity(exp_id, text, content["source"], redactor, copy, expected, differences)
 
 
 def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> Path:
@@ -102,45 +188,26 @@ def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> 
     return tree.root.joinpath(*map(safe_segment, source.folders))
 
 
-def _import(
-    exp_id: str, meta: bytes, redactor: Redactor, items: Iterable[Item], tree: Tree, copy: Path | None, expected: Path
-) -> Imported:
-    temporary = blobs.temporary_beside(expected)
-    try:
-        temporary.mkdir()
-        publish(temporary / layout.META, meta, mode=0o444)
-        copy = copy or tree.copy_of(temporary, expected)
-        sizes = stream_sizes(copy) if copy is not None else {}
-        recorded = _recorded_ends(copy) if copy is not None else RecordedEnds()
-        published = _PublishedFiles(temporary, redactor)
-        lines = ImportedLines(exp_id, redactor, published, recorded)
-        counts = _write(temporary, lines, items)
-        _keep_open(temporary, lines.waiting)
-        # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
-        if copy is None:
-            is_overtaken = layout.exp_id(expected) == exp_id
-        else:
-            is_overtaken = stream_sizes(copy) != sizes and not recorded.ends.items() >= _ends_of(lines.run_ids, copy)
-        if is_overtaken:
-            path = copy or expected
-            raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
-        result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
-        result.differences += _differing_ends(lines)
-        if copy is None:
-            blobs.move_into_place(temporary, result.path, is_new=True)
-            tree.add(result.path)
-        else:
-            merged = bring_into(temporary, copy)
-            result.lines = merged.lines
-            result.differences += [text.replace(f"{temporary}{os.sep}", "the source's ") for text in merged.differences]
-        return result
-    finally:
-        blobs.remove(temporary)
+def _prepared(known: _Identity, items: Iterable[Item], tree: Tree | None, temporary: Path) -> Prepared:
+    temporary.mkdir()
+    publish(temporary / layout.META, known.meta, mode=0o444)
+    copy = known.copy or (tree.copy_of(temporary, known.expected) if tree is not None else None)
+    sizes = stream_sizes(copy) if copy is not None else {}
+    recorded = _recorded_ends(copy) if copy is not None else RecordedEnds()
+    ends_before = dict(recorded.ends)
+    lines = ImportedLines(known.id, known.redactor, _PublishedFiles(temporary, known.redactor), recorded)
+    counts = _write(temporary, lines, items)
+    _keep_open(temporary, lines.waiting)
+    result = Imported(copy or known.expected, known.id, copy is None, counts, lines.rejected)
+    result.differences = [*known.differences, *_differing_ends(lines)]
+    return Prepared(temporary, known.source, known.id, copy, known.expected, set(lines.run_ids), sizes, ends_before, result)
 
 
-def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path | None, expected: Path) -> Imported:
+def _preview(known: _Identity, items: Iterable[Item]) -> Imported:
     """Return the changes of an import that writes nothing."""
-    lines = ImportedLines(exp_id, redactor, _unpublished, _recorded_ends(copy) if copy is not None else RecordedEnds())
+    copy = known.copy
+    recorded = _recorded_ends(copy) if copy is not None else RecordedEnds()
+    lines = ImportedLines(known.id, known.redactor, _unpublished, recorded)
     counts: dict[str, int] = {}
     runs: set[bytes] = set()
     for stream, line in lines.of_all(items):
@@ -151,7 +218,8 @@ def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path 
         present = sum(_run_of(line) in runs for _, line in read_lines(copy / layout.stream_file(name))) if copy else 0
         counts[stream] = counts.get(stream, 0) - present
     added = {layout.stream_file(stream): count for stream, count in counts.items() if count > 0}
-    return Imported(copy or expected, exp_id, copy is None, added, lines.rejected, _differing_ends(lines))
+    differences = [*known.differences, *_differing_ends(lines)]
+    return Imported(copy or known.expected, known.id, copy is None, added, lines.rejected, differences)
 
 
 def _run_of(line: bytes) -> bytes:

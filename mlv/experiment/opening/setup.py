@@ -186,9 +186,8 @@ class Making:
         meta = _awaited_meta(folder)
         self._adopt(meta)
         own_session = session_in_this_process(folder, meta.id)
-        session = (
-            own_session.twin() if own_session else session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
-        )
+        options: dict[str, Any] = {"wishes": self._wishes, "ship": self._ship}
+        session = own_session.twin() if own_session else session_of_rank(folder, meta.id, rank, ranks, main_run, **options)
         session.start()
         return ExpComponents(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
 

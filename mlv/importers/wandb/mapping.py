@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +55,14 @@ def units(listing: SourceListing) -> Iterator[Unit]:
             by_identity.setdefault(dumps([facts.entity, facts.project, facts.id]), []).append((path, facts))
     for runs in by_identity.values():
         runs.sort(key=lambda run: (run[1].started, str(run[0])))
-        yield Unit(NAME, runs[0][0], size_of(path for path, _ in runs), _opener(runs))
+        yield Unit(NAME, runs[0][0], size_of(path for path, _ in runs), partial(_opened, runs))
 
 
-def _opener(runs: list[tuple[Path, RunFacts]]) -> Callable[[SourceReading], Opened]:
-    def opened(reading: SourceReading) -> Opened:
-        path, facts = runs[0]
-        if not facts.is_begun:
-            raise FileUnusable(
-                f"{path} holds no more than the beginning of a run: import it when that has logged", path=str(path)
-            )
-        return Opened(facts.experiment(), lambda created: _items(runs, created, reading))
-
-    return opened
+def _opened(runs: list[tuple[Path, RunFacts]], reading: SourceReading) -> Opened:
+    path, facts = runs[0]
+    if not facts.is_begun:
+        raise FileUnusable(f"{path} holds no more than the beginning of a run: import it when that has logged", path=str(path))
+    return Opened(facts.experiment(), lambda created: _items(runs, created, reading))
 
 
 def _items(runs: list[tuple[Path, RunFacts]], created: datetime, reading: SourceReading) -> Iterator[Item]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -96,7 +96,15 @@ def parse_block(
     tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], lines_of(block))
     if unlike is not None:
         unlike += remaining
-    remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not wire.looks_whole(line)]
+    return [*tables, *parse_unlike(remaining, start, stream, skipped, many)]
+
+
+def parse_unlike(
+    lines: Sequence[tuple[int, bytes]], start: int, stream: str, skipped: list[Skipped], many: int = MANY
+) -> list[Any]:
+    """Return the tables of lines that `parse_alike` left over, each with its position in a block that begins at `start`."""
+    tables: list[Any] = []
+    remaining = [(position, line) for position, line in lines if _is_metrics(line) or not wire.looks_whole(line)]
     if len(remaining) >= many:
         plain = [line for _, line in remaining if _is_plain(line)]
         with suppress(NotPlain):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import mlv
 from mlv.compat.wandb import folders, limits, versions
@@ -216,6 +216,18 @@ class Api:
 
     def __repr__(self) -> str:
         return f"<Api of {os.fspath(folders.project_folder(self._root_dir, 'p').parent)}>"
+
+
+def restored(name: str, run_path: str, replace: bool, root: Any) -> IO[str]:
+    """Copy a file of a run into a folder, unless it is there and may stay, and open it.
+
+    Raises:
+        ValueError: There is no such file, or no such run.
+    """
+    file = Api().run(run_path).file(name)
+    if not file.source.is_file():
+        raise ValueError(f"File {name} not found in {run_path}.")
+    return file.download(root, replace=replace, exist_ok=True)
 
 
 PublicApi = Api

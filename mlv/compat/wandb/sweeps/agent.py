@@ -14,18 +14,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mlv import Exp
+from mlv import Exp, MlvError
 from mlv.compat.replacing import environment_of
 from mlv.compat.wandb import folders, limits
 from mlv.compat.wandb.errors import NotFound
 from mlv.compat.wandb.settings import Settings, resolved
 from mlv.compat.wandb.starting import finish_all
 from mlv.compat.wandb.sweeps.command import command_of
-from mlv.compat.wandb.sweeps.folder import FOLDER, Claim, SweepFolder
+from mlv.compat.wandb.sweeps.folder import Claim, SweepFolder
 from mlv.compat.wandb.sweeps.hyperband import EarlyTermination, bands_of
 from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of
 from mlv.compat.wandb.sweeps.trial import variables_of
 from mlv.compat.wandb.terminal import termerror, termlog
+from mlv.compat.wandb.values import plain_or_itself
 
 _FLAPPING_S, _FLAPPING_FAILURES, _MOST_INITIAL_FAILURES = 60, 3, 5
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -54,7 +55,7 @@ def sweep(
     """
     if prior_runs:
         limits.refuse("sweep(prior_runs=...)", "a sweep begins without runs, and mlv.find(folder) compares it with others")
-    config = checked_config(sweep() if callable(sweep) else sweep)
+    config = checked_config(plain_or_itself(sweep() if callable(sweep) else sweep))
     if config.get("early_terminate"):
         bands_of(config["early_terminate"])
     chosen = resolved(None)
@@ -168,6 +169,9 @@ def _call(function: Callable[[], Any], claim: Claim) -> str:
         except EarlyTermination:
             finish_all()
             return "stopped"
+        except SystemExit as end:  # of a script that is called as a function: the next point is tried all the same
+            finish_all(1 if end.code else 0)
+            return "failed" if end.code else "finished"
         except Exception:  # of the user's code: the next point may do better
             traceback.print_exc()
             finish_all(1)
@@ -184,7 +188,8 @@ def _run(claim: Claim, forward_signals: bool, term_timeout: int | None) -> str:
     """Run the program for a point; return how that ended."""
     path = claim.path.with_suffix(".args")
     command = command_of(claim.sweep.config, claim.point.config, path)
-    environment = {**environment_of(["wandb"], os.environ), **variables_of(claim)}
+    replaced = [name for name in os.environ.get("MLV_RUN_AS", "").split(",") if name]
+    environment = {**environment_of(list(dict.fromkeys([*replaced, "wandb"])), os.environ), **variables_of(claim)}
     # A program whose agent is killed goes on: as long as it does, it holds the point.
     fds = () if claim.lock is None or os.name == "nt" else (claim.lock.fd,)
     try:
@@ -260,7 +265,11 @@ def _value_of(claim: Claim) -> float | None:
     path = folders.with_id(claim.sweep.project, claim.point.run_id)
     if name is None or path is None:
         return None
-    summary = Exp.open(path).summary()
+    try:
+        summary = Exp.open(path).summary()
+    except MlvError as error:  # of an experiment that was moved or damaged: the point has ended all the same
+        termerror(f"Run {claim.point.run_id} cannot be read: {error}")
+        return None
     metric = summary.get(name) or summary.get(name.replace(".", "/"))
     value = None if metric is None else metric.min if goal == "minimize" else metric.max
     return value if value is not None and value == value and abs(value) != float("inf") else None
@@ -281,8 +290,8 @@ def _sweep_folder(sweep_id: str, project: str | None) -> SweepFolder:
     if not _ID.fullmatch(sweep_id):
         raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
     if project is not None:
-        return SweepFolder(_project_folder(chosen, project) / FOLDER / sweep_id)
-    found = next(iter(sorted(root.glob(f"*/{FOLDER}/{sweep_id}"))), None)
+        return SweepFolder(_project_folder(chosen, project) / folders.SWEEPS / sweep_id)
+    found = next(iter(sorted(root.glob(f"*/{folders.SWEEPS}/{sweep_id}"))), None)
     if found is None:
         raise NotFound(f"there is no sweep {sweep_id!r} below {root}: give what wandb.sweep(config) returned, and its project")
     return SweepFolder(found)

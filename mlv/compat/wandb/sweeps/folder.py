@@ -13,15 +13,15 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.compat.wandb.errors import NotFound
-from mlv.compat.wandb.folders import generate_id
+from mlv.compat.wandb.folders import SWEEPS, generate_id
 from mlv.compat.wandb.sweeps.locks import HeldLock, hold, is_held
 
-FOLDER = ".wandb-sweeps"
 _POINTS = "points"
 _MOST_TRIES = 3
 """Tries of a point whose agents die: it may be what kills them."""
 _POLL_S = 0.01
 _WITHIN_S = 60.0  # an agent that holds the sweep's lock reads its points, and asks for the next one
+_OWN_WITHIN_S = 5.0  # whoever looks at a point holds its lock for a moment
 AGAIN = ("interrupted",)
 """Ends of a point with which it is claimed once more."""
 
@@ -92,7 +92,7 @@ class SweepFolder:
         Raises:
             OSError: Nothing can be written there.
         """
-        path = project / FOLDER / generate_id()
+        path = project / SWEEPS / generate_id()
         (path / _POINTS).mkdir(parents=True)
         _write(path / "sweep.json", {"id": path.name, "entity": entity, "created": _now(), "config": config})
         return cls(path)
@@ -130,21 +130,26 @@ class SweepFolder:
                 number, config, position = proposal
                 point = Point(number, config, position, generate_id())
                 if _publish(self.path_of(number), _content(point)):
-                    return Claim(self, point, hold(self._lock_of(number)))
+                    return Claim(self, point, _held(self._lock_of(number), _OWN_WITHIN_S))
         return None
 
     def _taken_over(self, point: Point) -> Claim | None:
         """Take a point whose agent died, or was interrupted; return None for others."""
-        if point.is_done or point.tries >= _MOST_TRIES:
+        if not _is_for_another_try(point):
             return None
         lock = hold(self._lock_of(point.number))
-        if lock is None or not lock.is_certain:
+        if lock is None:
+            return None
+        # Read it again under its lock: its agent may have recorded its end between the two.
+        now = self._point(point.number)
+        if now is None or not _is_for_another_try(now) or not lock.is_certain:
+            lock.drop()
             return None
         path = self.path_of(point.number)
         path.with_suffix(".end.json").unlink(missing_ok=True)
-        point = replace(point, run_id=generate_id(), tries=point.tries + 1, end={})
-        _write(path, _content(point))
-        return Claim(self, point, lock)
+        again = replace(now, run_id=generate_id(), tries=now.tries + 1, end={})
+        _write(path, _content(again))
+        return Claim(self, again, lock)
 
     def _point(self, number: int) -> Point | None:
         path = self.path_of(number)
@@ -167,14 +172,24 @@ class SweepFolder:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one agent after the other run the block; after a minute, or where locks do not work, nobody is kept out."""
-        deadline = monotonic() + _WITHIN_S
-        while (lock := hold(self.path / "lock")) is None and monotonic() < deadline:
-            sleep(_POLL_S)
+        lock = _held(self.path / "lock", _WITHIN_S)
         try:
             yield
         finally:
             if lock is not None:
                 lock.release()
+
+
+def _is_for_another_try(point: Point) -> bool:
+    return not point.is_done and point.tries < _MOST_TRIES
+
+
+def _held(path: Path, within_s: float) -> HeldLock | None:
+    """Hold a lock as soon as nobody else does; None where that takes too long."""
+    deadline = monotonic() + within_s
+    while (lock := hold(path)) is None and monotonic() < deadline:
+        sleep(_POLL_S)
+    return lock
 
 
 def _content(point: Point) -> dict[str, Any]:

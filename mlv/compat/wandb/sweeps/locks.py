@@ -23,6 +23,10 @@ class HeldLock:
         """Let go of it, and remove its file."""
         with suppress(OSError):  # while it is held: whoever opens the file next makes a new one
             self._path.unlink()
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of it, and leave its file."""
         with suppress(OSError):
             os.close(self.fd)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
-from mlv.importers import jsonl, tables, yaml_files
+from mlv.importers import json_files, jsonl, tables, yaml_files
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
@@ -49,7 +48,7 @@ class _RunFolder:
     def open(self, reading: SourceReading) -> Opened:
         """Return the experiment, and its items."""
         folders, name = self._place
-        metadata = self._json(_METADATA, reading)
+        metadata = json_files.mapping_of(self._folder / _METADATA, reading)
         begun = tables.time_of(metadata.get("startedAt"))
         experiment = SourceExperiment(
             name,
@@ -62,18 +61,6 @@ class _RunFolder:
         )
         return Opened(experiment, lambda created: self._items(created, reading))
 
-    def _json(self, name: str, reading: SourceReading) -> dict[str, Any]:
-        path = self._folder / name
-        if path not in self._paths:
-            return {}
-        try:
-            content = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
-            reading.leave(f"{name} that is no JSON: it is damaged, or is being written")
-            return {}
-        reading.advance(size_of([path]))
-        return content if isinstance(content, dict) else {}
-
     def _items(self, created: datetime, reading: SourceReading) -> Iterator[Item]:
         files = MediaFiles(self._folder, reading)
         latest, count = created, 0
@@ -85,7 +72,7 @@ class _RunFolder:
                 yield event
 
         def last(run: str) -> Iterator[SourceEvent]:
-            summary = self._json(_SUMMARY, reading)
+            summary = json_files.mapping_of(self._folder / _SUMMARY, reading)
             yield from self._measured(run, latest, reading)
             yield from summarized(run, summary, latest, files)
             for path in self._paths:
