@@ -187,12 +187,12 @@ class Draft:
         """
         self._refuse_logged()
         name = checked_name(getattr(item, "path", item))
-        names = [known for known in self._sources if known == name or known.startswith(f"{name}/")]
+        names = [path for path in self._sources if path == name or path.startswith(f"{name}/")]
         if not names:
             raise FileNotFoundError(f"No such file or directory in artifact {self._name}: {name}")
-        for known in names:
-            del self._sources[known]
-            self._folders -= Counter(folders_of(known))
+        for path in names:
+            del self._sources[path]
+            self._folders -= Counter(folders_of(path))
 
     def get_added_local_path_name(self, local_path: Any) -> str | None:
         """Return the name under which a file was added with the policy `immutable`; None if it was not."""

@@ -305,12 +305,12 @@ class StoredRun:
         Raises:
             UsageError: There is no such field.
         """
-        first, _, rest = key.partition(".")
+        first, _, path = key.partition(".")
         if first == "config":
-            value = _deep(self.config, rest)
-            return _deep(self.config, rest.removesuffix(".value")) if value is MISSING else value
+            value = _deep(self.config, path)
+            return _deep(self.config, path.removesuffix(".value")) if value is MISSING else value
         if first in ("summary_metrics", "summaryMetrics", "summary"):
-            return _deep(self.summary, rest)
+            return _deep(self.summary, path)
         name = _FIELDS.get(key, key)
         if name not in _FIELDS.values():
             raise UsageError(f"filters: {key!r} is no field: give config.<key>, summary_metrics.<key>, {', '.join(_FIELDS)}")

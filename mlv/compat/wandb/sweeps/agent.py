@@ -291,7 +291,7 @@ def _sweep_folder(sweep_id: str, project: str | None) -> SweepFolder:
         raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
     if project is not None:
         return SweepFolder(_project_folder(chosen, project) / folders.SWEEPS / sweep_id)
-    found = next(iter(sorted(root.glob(f"*/{folders.SWEEPS}/{sweep_id}"))), None)
-    if found is None:
+    path = next(iter(sorted(root.glob(f"*/{folders.SWEEPS}/{sweep_id}"))), None)
+    if path is None:
         raise NotFound(f"there is no sweep {sweep_id!r} below {root}: give what wandb.sweep(config) returned, and its project")
-    return SweepFolder(found)
+    return SweepFolder(path)

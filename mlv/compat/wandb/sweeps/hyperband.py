@@ -116,9 +116,9 @@ def _value_of(row: Mapping[str, Any], path: str) -> float | None:
     """Return the number of a metric in a row, which may be nested; None if there is none, or it is not finite."""
     value: Any = row.get(path)
     if value is None:
-        first, _, rest = path.partition("/")
+        first, _, below = path.partition("/")
         inner = row.get(first)
-        return _value_of(inner, rest) if isinstance(inner, Mapping) and rest else None
+        return _value_of(inner, below) if isinstance(inner, Mapping) and below else None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number else None
 
