@@ -253,7 +253,7 @@ EXECUTORS = ("here", "number", "address", "threads", "pool", "dask")
 def cluster() -> Iterator[Any]:
     """Start a Dask cluster of two processes on this machine."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
 
 
