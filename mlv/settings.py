@@ -130,6 +130,10 @@ def _url(raw: Any, _: str) -> str:
     raise ValueError("is no URL: give one such as s3://bucket/runs")
 
 
+def _lake(raw: Any, folder: str) -> str:
+    return _url(raw, folder) if isinstance(raw, str) and "://" in raw else str(_folder(raw, folder))
+
+
 def _relation(raw: Any, _: str) -> str:
     if raw in RELATIONS:
         return str(raw)
@@ -196,10 +200,12 @@ SYSTEM: Setting[float | None] = Setting(
 RANKS_TIMEOUT = Setting("ranks_timeout", "MLV_RANKS_TIMEOUT_S", 300.0, _seconds, "seconds that ranks wait for rank 0")
 SHIP: Setting[str | None] = Setting("ship", "MLV_SHIP", None, _url, "the bucket that runs are shipped to: s3://lab/runs")
 SHIP_EVERY = Setting("ship_every", "MLV_SHIP_EVERY", 10.0, _pause, "seconds between two shipments of a run that goes on")
+LAKE: Setting[str | None] = Setting("lake", "MLV_LAKE", None, _lake, "the lake that experiments below its source are read from")
 RANKS = Setting("ranks", "MLV_RANKS", "auto", _relation, "whether the processes of a launch share experiments: together, apart")
 
 SETTINGS: tuple[Setting[Any], ...] = (
     DISABLED, DIR, NAME, TAGS, EXP, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT, RANKS, SHIP, SHIP_EVERY,
+    LAKE,
 )  # fmt: skip
 
 

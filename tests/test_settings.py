@@ -178,7 +178,7 @@ def test_unknown_keys(project):
     assert [str(warning.message).partition("has ")[2] for warning in caught] == [
         "'fsync_intervall', which is no setting: did you mean 'fsync_interval'?",
         "'colour', which is no setting: it may have disabled, dir, name, tags, exp, spool, fsync_interval, "
-        "patience, inline, system, ranks_timeout, ranks, ship, ship_every",
+        "patience, inline, system, ranks_timeout, ranks, ship, ship_every, lake",
     ]
     assert PATIENCE.get() == 2
 
@@ -222,7 +222,23 @@ def test_what_a_process_elsewhere_is_told(project, monkeypatch):
 
     assert given["MLV_SPOOL"] == str(project / "spool")
     found = [setting.look_up(given).value for setting in SETTINGS]
-    assert found == [False, Path("runs"), None, ("a", "b"), None, project / "spool", 0.5, 60, True, 10, 300, "auto", None, 10]
+    assert found == [
+        False,
+        Path("runs"),
+        None,
+        ("a", "b"),
+        None,
+        project / "spool",
+        0.5,
+        60,
+        True,
+        10,
+        300,
+        "auto",
+        None,
+        10,
+        None,
+    ]
 
 
 def test_reading_toml_is_not_imported_in_vain(python, tmp_path):

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlv import words
+from mlv.cli import lakes
 from mlv.cli.blocks import Listing
 from mlv.cli.ls import say_hidden, to_data
 from mlv.cli.ls import table as usual_table
@@ -19,12 +20,15 @@ from mlv.cli.overview import read_row
 from mlv.cli.row import Branch
 from mlv.cli.screen import Screen, print_json, progress, say, styled
 from mlv.errors import InvalidArgument
-from mlv.experiment.experiments import find
+from mlv.experiment.experiments import find, in_lake
 from mlv.query.digest import STATS, Depth, Digest
 from mlv.query.many.table import columns as columns_of
 from mlv.query.many.table import rows as rows_of
 from mlv.store import layout
 from mlv.store.reading import read_state
+
+if TYPE_CHECKING:
+    from mlv.lake.reading import LakeReader
 
 Row = Mapping[str, Any]
 
@@ -38,8 +42,11 @@ def run(
     columns: str | None,
     newest: int | None = None,
     with_archived: bool = False,
+    lake: LakeReader | None = None,
 ) -> None:
     """Print the experiments for which `where` holds; with `newest`, only that many, whose latest run began last.
+
+    They are read from a lake, where one is given.
 
     Archived ones, and those below them, are left out unless they are asked for.
 
@@ -49,8 +56,10 @@ def run(
         NotAnExperiment: There is none below the root.
     """
     now = datetime.now(timezone.utc)
-    digests = find(root, where=where).watched(progress).digests(Depth.METRICS)
-    listed = digests if with_archived else [digest for digest in digests if not _is_archived(digest, layout.absolute(root))]
+    experiments = find(root, where=where, fresh=True) if lake is None else in_lake(lake, where=where)
+    digests = experiments.watched(progress).digests(Depth.METRICS)
+    top = layout.absolute(root)
+    listed = digests if with_archived else [digest for digest in digests if not _is_archived(digest, top, lake)]
     say_hidden(len(digests) - len(listed))
     rows: list[Row] = list(rows_of(listed, STATS, now))
     if not rows and not digests:
@@ -63,11 +72,13 @@ def run(
     if columns is not None:
         show_columns(rows, _columns(columns, rows), as_json)
     else:
-        _show_usual(root, [Path(row["path"]) for row in rows], as_json, now)
+        _show_usual(root, [Path(row["path"]) for row in rows], as_json, now, lake)
 
 
-def _is_archived(digest: Digest, root: Path) -> bool:
+def _is_archived(digest: Digest, root: Path, lake: LakeReader | None) -> bool:
     """Return whether an experiment is archived, or lies below one that is, within the root."""
+    if lake is not None:
+        return lake.is_archived(digest.path)
     around = (folder for folder in digest.path.parents if folder == root or root in folder.parents)
     return digest.is_archived or any(layout.is_experiment(each) and read_state(each).is_archived for each in around)
 
@@ -170,9 +181,14 @@ def cell(value: Any, is_setting: bool = False) -> str:
     return words.exact(value) if is_setting or is_short else words.number(value)
 
 
-def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime) -> None:
+def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime, lake: LakeReader | None) -> None:
     top = layout.absolute(root)
-    rows = [read_row(root / os.path.relpath(folder, top), None, now, is_whole=as_json) for folder in folders]
+    paths = [root / os.path.relpath(folder, top) for folder in folders]
+    if lake is None:
+        rows = [read_row(path, None, now, is_whole=as_json) for path in paths]
+    else:
+        by_path = {row.path: row for row in lakes.rows(lake, root, now, is_whole=as_json)}
+        rows = [by_path[str(path)] for path in paths]
     if as_json:
         for row in rows:
             print_json(to_data(row))

@@ -11,13 +11,14 @@ from datetime import datetime, timezone
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from mlv import __version__, words
 from mlv.bucket import positions
+from mlv.cli import lakes
 from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
 from mlv.cli.index import Index
@@ -28,13 +29,24 @@ from mlv.encoding import parse_time
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
+if TYPE_CHECKING:
+    from mlv.lake.reading import LakeReader
 
-def run(root: Path, as_json: bool, with_archived: bool = False) -> None:
-    """Print the table, or one JSON object per experiment; archived ones only if they are asked for.
+
+def run(root: Path, as_json: bool, with_archived: bool = False, lake: LakeReader | None = None) -> None:
+    """Print the table, or one JSON object per experiment, from a lake if one is given; archived ones only if asked for.
 
     Raises:
         NotAnExperiment: There is none at or below the root.
     """
+    if lake is not None:
+        gc.disable()
+        rows = list(lakes.rows(lake, root, datetime.now(timezone.utc), is_whole=as_json)) or _refuse_none(root)
+        if not as_json:
+            _print_rows(rows, root, Screen(), with_archived)
+        for row in (rows if with_archived else without_archived(rows)) if as_json else ():
+            print_json(to_data(row))
+        return
     if as_json:
         folders = list(layout.walk(root))
         rows = [row for batch in in_processes(_whole_rows, folders, _BATCH) for row in batch] or _refuse_none(root)
@@ -47,14 +59,20 @@ def run(root: Path, as_json: bool, with_archived: bool = False) -> None:
     text = None if screen.is_styled else index.text(setting)
     if text is None:
         rows = list(index.rows()) or _refuse_none(root)
-        listed = rows if with_archived else list(without_archived(rows))
-        text = _print_table(tree(listed, root, screen.speaks_unicode), screen) if listed else ""
-        say_hidden(len(rows) - len(listed))
+        text = _print_rows(rows, root, screen, with_archived)
         # How far a copy is behind changes while the files do not.
-        is_lasting = text and len(listed) == len(rows) and not any(map(_behind_s, rows))
+        is_lasting = text and not any(map(_behind_s, rows))
         index.save(*((setting, text) if is_lasting else ()))
     else:
         sys.stdout.write(text)
+
+
+def _print_rows(rows: list[Row], root: Path, screen: Screen, with_archived: bool) -> str:
+    """Print rows as a table; return its text, empty where it is not to be used again, or lacks archived ones."""
+    listed = rows if with_archived else list(without_archived(rows))
+    text = _print_table(tree(listed, root, screen.speaks_unicode), screen) if listed else ""
+    say_hidden(len(rows) - len(listed))
+    return text if len(listed) == len(rows) else ""
 
 
 def say_hidden(count: int) -> None:

@@ -74,6 +74,16 @@ Experiments = Annotated[
     list[str], typer.Argument(metavar="EXP", help="Experiments, or folders that hold some.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the changes.")]
+Lake = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--lake",
+        metavar="URL",
+        help="Read the tables of this lake, not the logs.",
+        show_default="MLV_LAKE, or ROOT/.mlv/lake of a bucket",
+    ),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Read the logs, whatever lake there is.")]
 On = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(

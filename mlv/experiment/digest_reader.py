@@ -42,6 +42,10 @@ class DigestReader:
             return None
         return self._metas.setdefault(folder, meta)
 
+    def walk(self, root: Path) -> Iterator[Path]:
+        """Yield the folder of each experiment at or below the root, as `layout.walk`."""
+        return layout.walk(root)
+
     def digest(self, folder: Path, depth: Depth = Depth.STATE) -> Digest | None:
         """Return an experiment as it is now, read at least to the depth; None where it cannot be read."""
         meta = self.meta(folder)

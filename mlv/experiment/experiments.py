@@ -19,12 +19,14 @@ from mlv.query.digest import Depth, Digest
 from mlv.query.many import families, table
 from mlv.query.sql import engine
 from mlv.query.unreadable import leaving_out
+from mlv.settings import LAKE
 from mlv.store import layout
 from mlv.store.paths import bucket_url, checked_path
 
 if TYPE_CHECKING:
     from mlv.executors import On
     from mlv.experiment.page import NotebookPage
+    from mlv.lake.reading import LakeReader
 
 _LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
@@ -36,6 +38,9 @@ def find(
     kind: str | None = None,
     where: str | Mapping[str, Any] | None = None,
     tags: str | Iterable[str] | None = None,
+    *,
+    lake: str | os.PathLike[str] | None = None,
+    fresh: bool = False,
 ) -> Experiments:
     """Return the experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
 
@@ -46,22 +51,52 @@ def find(
         where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`; or a
             mapping of params to the values that they have.
         tags: Only experiments that have this tag, or all of these.
+        lake: A lake that was built from this root, or from one around it: the list, params, tags, status, times and the numbers
+            of each metric come from its tables, as they were `as_of`. By default that of `MLV_LAKE`, or the one of a bucket at
+            `.mlv/lake` below its root. Whatever a lake does not hold is read from the logs of the experiments in question.
+        fresh: Whether to read the logs, whatever lake there is.
 
     Raises:
         InvalidArgument: The root is no folder, or the kind, the predicate or a tag is no text.
         BucketError: The bucket cannot be read.
+        LakeError: The lake that was given is missing, damaged, too new, or one of another source.
+        MissingExtra: An optional package is not installed, which the bucket or the lake needs.
         NotAnExperiment: The bucket holds none at or below the URL.
     """
+    if (lake is not None or not fresh) and (reader := _lake_reader(root, lake, fresh)) is not None:
+        return in_lake(reader, kind, where, tags)
     folder = checked_path(root, "root") if (url := bucket_url(root)) is None else _mirrored(url)
     if not folder.is_dir():
         subject = "is a file" if folder.exists() else "does not exist"
         raise InvalidArgument(f"root {str(root)!r} {subject}: give a folder that holds experiments", root=str(root))
+    return Experiments(folder, _checked_filter(kind, where, tags), DigestReader())
+
+
+def in_lake(
+    reader: LakeReader,
+    kind: str | None = None,
+    where: str | Mapping[str, Any] | None = None,
+    tags: str | Iterable[str] | None = None,
+) -> Experiments:
+    """Return experiments of a lake, as `find` does. Not called by users."""
+    return Experiments(reader.folder, _checked_filter(kind, where, tags), reader)
+
+
+def _lake_reader(root: Any, lake: str | os.PathLike[str] | None, fresh: bool) -> LakeReader | None:
+    if lake is None and bucket_url(root) is None and LAKE.look_up().source == "default":
+        return None  # most programs know no lake, and need none of its packages
+    from mlv.lake.reading import reader_of  # `import mlv` does without
+
+    return reader_of(root if bucket_url(root) is not None else checked_path(root, "root"), lake, fresh=fresh)
+
+
+def _checked_filter(kind: str | None, where: str | Mapping[str, Any] | None, tags: str | Iterable[str] | None) -> _Filter:
     required_tags = (tags,) if isinstance(tags, str) else tuple(tags or ())
     predicates = () if isinstance(where, Mapping) else (("where", where),)
     for subject, value in (("kind", kind), *predicates, *(("tag", tag) for tag in required_tags)):
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{subject}={value!r} is of type {type(value).__name__}: give a text", value=value)
-    return Experiments(folder, _Filter(kind, where, frozenset(required_tags)), DigestReader())
+    return _Filter(kind, where, frozenset(required_tags))
 
 
 def _mirrored(url: str) -> Path:
@@ -91,7 +126,7 @@ class Experiments(FamilyCalls):
         self,
         root: Path,
         choice: _Filter,
-        reader: DigestReader,
+        reader: DigestReader | LakeReader,
         folders: Sequence[Path] | None = None,
         watch: Watch | None = None,
     ) -> None:
@@ -102,6 +137,17 @@ class Experiments(FamilyCalls):
     def watched(self, watch: Watch) -> Experiments:
         """Return the same experiments, with `watch` around long readings."""
         return Experiments(self._root, self._choice, self._reader, self._folders, watch)
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The moment from before which all lines count, of experiments that are read from a lake; None where logs are read."""
+        return None if isinstance(self._reader, DigestReader) else self._reader.as_of
+
+    def _of_logs(self) -> Experiments:
+        """Return the same experiments, read from their logs, which are brought to this machine."""
+        if isinstance(self._reader, DigestReader):
+            return self
+        return Experiments(self._root, self._choice, DigestReader(), self._reader.bring(self.paths), self._watch)
 
     # One after the other.
 
@@ -114,6 +160,7 @@ class Experiments(FamilyCalls):
 
     def __iter__(self) -> Iterator[Exp]:
         for folder in self._walk() if self._folders is None else self._folders:
+            self._bring(folder)
             exp = None
             with leaving_out(folder):
                 exp = Exp.open(folder)
@@ -130,7 +177,13 @@ class Experiments(FamilyCalls):
     def __getitem__(self, index: int | slice) -> Exp | Experiments:
         if isinstance(index, slice):
             return self._of(self.paths[index])
-        return Exp.open(self.paths[index])
+        self._bring(folder := self.paths[index])
+        return Exp.open(folder)
+
+    def _bring(self, folder: Path) -> None:
+        """Bring the log of an experiment that is read from a lake."""
+        if not isinstance(self._reader, DigestReader):
+            self._reader.bring([folder])
 
     def __repr__(self) -> str:
         count = "" if self._folders is None else f"{len(self._folders)} "
@@ -149,7 +202,7 @@ class Experiments(FamilyCalls):
         """
         from mlv.experiment.page import page_of  # only where it is asked for
 
-        ids = [identity for folder in self.paths if (identity := layout.exp_id(folder)) is not None]
+        ids = [identity for folder in self._of_logs().paths if (identity := layout.exp_id(folder)) is not None]
         if not ids:
             self._refuse_none()
         return page_of(self._root, ids, height)
@@ -179,7 +232,9 @@ class Experiments(FamilyCalls):
             NotAnExperiment: There is none below the root.
         """
         with opened(on) as executor:
-            digests = self.digests(Depth.METRICS, executor)
+            # With `best`, steps and values beside it are wanted, which only the logs have.
+            experiments = self if best is None else self._of_logs()
+            digests = experiments.digests(Depth.METRICS, executor)
             frame = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
             return frame if best is None else self._with_best(frame, digests, best, mode, executor)
 
@@ -217,8 +272,9 @@ class Experiments(FamilyCalls):
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
+        logs = self._of_logs()
         with opened(on) as executor:
-            digests = self._while_watched(self.digests(Depth.SETTINGS, executor))
+            digests = logs._while_watched(logs.digests(Depth.SETTINGS, executor))
             return aggregate_.history(digests, pattern, keys, stream, wide, executor)
 
     def tables(self, name: str | None = None) -> Any:
@@ -230,7 +286,8 @@ class Experiments(FamilyCalls):
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        return aggregate_.tables(self._while_watched(self.digests(Depth.SETTINGS)), name)
+        logs = self._of_logs()
+        return aggregate_.tables(logs._while_watched(logs.digests(Depth.SETTINGS)), name)
 
     def sql(self, query: str) -> engine.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
@@ -266,8 +323,9 @@ class Experiments(FamilyCalls):
         """
         from mlv.query.sql import export  # only where it is asked for
 
-        digests = self._digests_or_refuse(True)
-        return export.export(digests, to, checked_path(out, "out"), self._while_watched, safe=safe, bom=bom)
+        logs = self._of_logs()
+        digests = logs._digests_or_refuse(True)
+        return export.export(digests, to, checked_path(out, "out"), logs._while_watched, safe=safe, bom=bom)
 
     export = dump
     """The former name of `dump`."""
@@ -300,7 +358,7 @@ class Experiments(FamilyCalls):
             MissingExtra: pandas is not installed.
             NotAnExperiment: There is none.
         """
-        pandas, digests = package("pandas"), self._digests_or_refuse(True)
+        pandas, digests = package("pandas"), self._of_logs()._digests_or_refuse(True)
         names = [digest.name for digest in digests]
         if len(set(names)) < len(names):
             names = [os.path.relpath(digest.path, layout.absolute(self._root)) for digest in digests]
@@ -344,7 +402,7 @@ class Experiments(FamilyCalls):
             InvalidArgument, TaskNotDone: As in `aggregate`, with `on`.
             NotAnExperiment: There is none below the root.
         """
-        if not self.paths and next(layout.walk(self._root), None) is None:
+        if not self.paths and next(self._reader.walk(self._root), None) is None:
             self._refuse_none()
         return without_copies(self._digests_of(self.paths, depth, on))
 
@@ -360,7 +418,8 @@ class Experiments(FamilyCalls):
         else:
             path = selector.path if isinstance(selector, Exp) else selector
             folders = [folder for folder in self.paths if self._is_selected(folder, path)]
-        digests = [digest for folder in folders if (digest := self._reader.digest(folder, Depth.METRICS)) is not None]
+        logs = self._of(folders)._of_logs()  # with all that is compared
+        digests = logs._digests_of(logs.paths, Depth.METRICS)
         if len(digests) == 1:
             return digests[0]
         if digests:
@@ -401,14 +460,14 @@ class Experiments(FamilyCalls):
 
     def _walk(self) -> Iterator[Path]:
         """Yield the folders of the experiments of the filter, in the order of their paths."""
-        folders = (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
+        folders = (folder for folder in self._reader.walk(self._root) if self._is_wanted(folder))
         return folders if self._choice.where is None else iter(self._matching(list(folders), self._choice.where))
 
     def _matching(self, folders: Sequence[Path], where: str | Mapping[str, Any]) -> list[Path]:
         """Return the folders of the experiments for which a predicate holds, or that have the params."""
         # Before the choice: of copies the one that counts may not match while an older one does.
         digests = without_copies(self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else depth_of(where)))
-        if not digests and next(layout.walk(self._root), None) is None:
+        if not digests and next(self._reader.walk(self._root), None) is None:
             self._refuse_none()
         if isinstance(where, Mapping):
             return [digest.path for digest in self._with_params(digests, where, "where")]

@@ -27,6 +27,7 @@ class FamilyCalls:
         def digests(self, depth: Depth = ..., on: On = ...) -> list[Digest]:
             """Return a digest of each experiment; see `Experiments`."""
 
+        def _of_logs(self) -> Experiments: ...
         def _parent_of(self, digest: Digest) -> Digest | None: ...
         def _while_watched(self, digests: Sequence[Digest]) -> Iterator[Digest]: ...
         def _with_params(self, digests: Sequence[Digest], required: Mapping[str, Any], subject: str) -> list[Digest]: ...
@@ -78,10 +79,11 @@ class FamilyCalls:
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
+        logs = self._of_logs()
         with opened(on) as executor:
-            members = self._members(self.digests(depth_for(x), executor), over, reruns)
+            members = logs._members(logs.digests(depth_for(x), executor), over, reruns)
             return aggregate_.aggregate(
-                members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid, executor
+                members, logs._parent_of, over, metrics, x, stats, ci, logs._while_watched, grid, executor
             )
 
     def paired(
@@ -117,8 +119,9 @@ class FamilyCalls:
         """
         from mlv.query.many import aggregate as aggregate_  # only where it is asked for
 
-        sides = [self._members(self._side(side, depth_for(x)), over, reruns) for side in (a, b)]
-        return aggregate_.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
+        logs = self._of_logs()
+        sides = [logs._members(logs._side(side, depth_for(x)), over, reruns) for side in (a, b)]
+        return aggregate_.paired(sides[0], sides[1], logs._parent_of, over, metrics, x, stats, ci)
 
     def plot(
         self,
@@ -189,15 +192,16 @@ class FamilyCalls:
         """Return the lines that `plot` draws. Not called by users."""
         from mlv.query.many.plot import Style, lines  # only where it is asked for
 
-        members = self._members(self.digests(depth_for(x)), over, reruns)
-        return lines(members, self._parent_of, metrics, x, by, over, style or Style())
+        logs = self._of_logs()
+        members = logs._members(logs.digests(depth_for(x)), over, reruns)
+        return lines(members, logs._parent_of, metrics, x, by, over, style or Style())
 
     def _members(self, digests: Sequence[Digest], over: str | Iterable[str], reruns: str) -> list[Digest]:
         return families.without_reruns(digests, over, self._parent_of, reruns)
 
     def _side(self, side: Any, depth: Depth) -> list[Digest]:
         if isinstance(side, FamilyCalls):
-            return side.digests(depth)
+            return side._of_logs().digests(depth)
         if isinstance(side, str):
             digests = self.digests(max(depth, depth_of(side)))
             return [digest for digest, holds in zip(digests, engine.matching(side, digests), strict=True) if holds]

@@ -219,7 +219,7 @@ class Builder:
         if built.plans:
             upkeep.maintain(self._tables, datetime.now(timezone.utc))
         built.number = self._positions.number
-        note_look(self._store, began)
+        note_look(self._store, began, self._source.root)
         return built
 
     def _since(self) -> datetime | None:

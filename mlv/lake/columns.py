@@ -62,7 +62,8 @@ def schemas() -> dict[str, Any]:
         "summaries": [
             ("exp", text), ("name", text), ("last", number), ("min", number), ("max", number), ("best", number),
             ("mean", number), ("count", whole), ("nans", whole), ("last_step", number), ("best_step", number),
-            ("value", number), ("statistic", text), ("text", text),
+            ("value", number), ("statistic", text), ("text", text), ("position", whole), ("exact", text),
+            ("description", text),
         ],
     }  # fmt: skip
     return {name: pa.schema([*own, (MONTH, text)]) for name, own in columns.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from mlv.digests import sha256
 from mlv.errors import InvalidArgument, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
-from mlv.lake.record import latest_look, read_record
+from mlv.lake.record import Look, latest_look, read_look, read_record
 from mlv.lake.tables import Tables, checked
 from mlv.optional import package
 from mlv.query.sql.engine import SETTINGS, literal
@@ -24,6 +25,7 @@ from mlv.store.blobs import replace_whole
 
 RAW = "tables"
 """The schema, in DuckDB, of the tables as they are."""
+_REQUESTS = 16
 
 
 class Lake:
@@ -83,16 +85,24 @@ class Lake:
         Raises:
             MissingExtra: duckdb is not installed.
         """
-        duckdb = package("duckdb", "sql")
-        connection = duckdb.connect(config=SETTINGS)
-        connection.execute(f"create schema {RAW}")
-        for table in TABLES:
-            connection.execute(f"create view {RAW}.{table} as {self._scan(table)}")
+        connection = self.connected(*TABLES)
         for view in views.VIEWS:
             connection.execute(f"create view {view} as {views.sql_of(view, lambda table: f'{RAW}.{table}')}")
         return connection
 
-    def _scan(self, table: str) -> str:
+    def connected(self, *tables: str) -> Any:
+        """Return a connection of DuckDB with these tables as they are, in the schema `tables`; no others are looked at.
+
+        Raises:
+            MissingExtra: duckdb is not installed.
+        """
+        connection = package("duckdb", "sql").connect(config=SETTINGS)
+        connection.execute(f"create schema {RAW}")
+        for table in tables:
+            connection.execute(f"create view {RAW}.{table} as {self.scan(table)}")
+        return connection
+
+    def scan(self, table: str) -> str:
         """Return the query of DuckDB over the files of a table."""
         files = self.files(table)
         columns = ", ".join(f'cast("{name}" as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
@@ -110,12 +120,15 @@ class Lake:
         if "://" not in root:
             return [os.path.join(root, unquote(name)) for name in names]
         mirror = keys.cache_folder() / "lakes" / sha256(self._record.id.encode() + self.url.encode()).hexdigest()[:16] / table
-        for name in names:
-            if not (mirror / name).exists():
-                (mirror / name).parent.mkdir(parents=True, exist_ok=True)
-                replace_whole(mirror / name, self._store.get(f"{table}/{name}"))
+        lacking = [name for name in names if not (mirror / name).exists()]
+        with ThreadPoolExecutor(_REQUESTS) as requests:
+            list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))
         self._forget(mirror, set(names))
         return [str(mirror / name) for name in names]
+
+    def _fetch(self, key: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_whole(path, self._store.get(key))
 
     def _forget(self, mirror: Path, names: set[str]) -> None:
         """Remove fetched files that the table no longer names."""
@@ -123,6 +136,11 @@ class Lake:
             if path.relative_to(mirror).as_posix() not in names:
                 with suppress(OSError):
                     path.unlink()
+
+    @property
+    def look(self) -> Look | None:
+        """The latest build that has ended; None where none has."""
+        return read_look(self._store)
 
     @property
     def as_of(self) -> datetime | None:

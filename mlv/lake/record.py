@@ -80,11 +80,21 @@ def _record(text: bytes, url: str) -> Record:
         raise LakeDamaged(f"{url}: {KEY} cannot be read ({error}): it is no lake, or was edited", url=url) from None
 
 
-def note_look(store: ObjectStore, began: datetime) -> None:
-    """Note that all lines from before a moment are in the lake; earlier notes are removed."""
+@dataclass(frozen=True)
+class Look:
+    """The latest build that has ended."""
+
+    moment: datetime
+    """All lines from before it are in the lake."""
+    source: str
+    """The folder or URL that the lake was built from; empty where the build did not note it."""
+
+
+def note_look(store: ObjectStore, began: datetime, source: str) -> None:
+    """Note that all lines of a source from before a moment are in the lake; earlier notes are removed."""
     earlier = [stored.key for stored in store.objects(LOOKS)]
     key = f"{LOOKS}/{began.astimezone(timezone.utc):%Y%m%dT%H%M%S.%f}.json"
-    store.create(key, b"{}\n")
+    store.create(key, orjson.dumps({"source": source}) + b"\n")
     for other in earlier:
         if other < key:
             store.delete(other)
@@ -92,9 +102,25 @@ def note_look(store: ObjectStore, began: datetime) -> None:
 
 def latest_look(store: ObjectStore) -> datetime | None:
     """Return the moment from before which all lines are in the lake; None where no build has ended."""
-    names = [stored.key.removeprefix(f"{LOOKS}/").removesuffix(".json") for stored in store.objects(LOOKS)]
-    moments = []
-    for name in names:
+    return max(_looks(store), default=None)
+
+
+def read_look(store: ObjectStore) -> Look | None:
+    """Return the latest build that has ended; None where none has."""
+    looks = _looks(store)
+    if not looks:
+        return None
+    latest, source = max(looks), ""
+    with suppress(ValueError, KeyError, TypeError, NoSuchObject):
+        source = str(orjson.loads(store.get(looks[latest]))["source"])
+    return Look(latest, source)
+
+
+def _looks(store: ObjectStore) -> dict[datetime, str]:
+    """Return the keys of the notes of builds by their moments."""
+    keys = {}
+    for stored in store.objects(LOOKS):
+        name = stored.key.removeprefix(f"{LOOKS}/").removesuffix(".json")
         with suppress(ValueError):
-            moments.append(datetime.strptime(name, "%Y%m%dT%H%M%S.%f").replace(tzinfo=timezone.utc))
-    return max(moments, default=None)
+            keys[datetime.strptime(name, "%Y%m%dT%H%M%S.%f").replace(tzinfo=timezone.utc)] = stored.key
+    return keys

@@ -11,7 +11,7 @@ from mlv.encoding import Huge
 from mlv.lake.columns import GIT, MACHINE, schemas
 from mlv.optional import package
 from mlv.query.digest import Digest, read_digest
-from mlv.query.metrics.schema import json_text
+from mlv.query.metrics.schema import from_json_text, json_text
 from mlv.query.metrics.summary import Summary, summary_of_tables
 from mlv.query.rewinds import surviving_rows
 from mlv.query.sql.arrow import nearest_float
@@ -27,9 +27,17 @@ def digest_of(folder: Path, exp: str, meta: Mapping[str, Any], tables: Sequence[
     if tables is not None:
         state = read_state(folder)
         summaries = summary_of_tables([surviving_rows(table, state.rewinds) for table in tables], state)
-        if summaries is not None:
-            return Digest(folder, exp, meta, state, summaries)
-    return read_digest(folder, exp, meta, by_columns=True)
+        digest = None if summaries is None else Digest(folder, exp, meta, state, summaries)
+    else:
+        digest = read_digest(folder, exp, meta, by_columns=True)
+    if digest is not None and not any(_may_be_whole(own) for own in digest.metrics.values()):
+        return digest
+    # Columns hold 3 and 3.0 alike; only the lines say which of them was logged.
+    return read_digest(folder, exp, meta)
+
+
+def _may_be_whole(summary: Summary) -> bool:
+    return any(type(value := getattr(summary, name)) is float and value.is_integer() for name in EXACT)
 
 
 def add_rows(rows: Rows, digest: Digest, path: str, month: str, now: datetime) -> None:
@@ -51,7 +59,10 @@ def add_rows(rows: Rows, digest: Digest, path: str, month: str, now: datetime) -
         )
         for run in with_children(runs)
     )  # fmt: skip
-    rows.setdefault("summaries", []).extend((digest.id, name, *_values(own), month) for name, own in digest.metrics.items())
+    rows.setdefault("summaries", []).extend(
+        (digest.id, name, *_values(own), position, _exact(own), _description(digest, name), month)
+        for position, (name, own) in enumerate(digest.metrics.items())
+    )
 
 
 def _settings(params: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -66,6 +77,26 @@ def _values(summary: Summary) -> tuple[Any, ...]:
         *(_number(getattr(summary, name)) for name in ("last_step", "best_step", "value")), summary.statistic,
         None if other is None else json_text(other),
     )  # fmt: skip
+
+
+EXACT = ("last", "min", "max", "best", "value")
+"""Values of a summary that are given back as they were logged."""
+
+
+def _exact(summary: Summary) -> str | None:
+    """Return those values that are no floats as JSON: a whole number stays one, and any other value what it was."""
+    others = {name: value for name in EXACT if (value := getattr(summary, name)) is not None and type(value) is not float}
+    return json_text(others) if others else None
+
+
+def exact_values(text: str | None) -> dict[str, Any]:
+    """Return the values that the text of `exact` holds."""
+    return dict(from_json_text(text)) if text else {}
+
+
+def _description(digest: Digest, name: str) -> str | None:
+    described = digest.state.descriptions.get(name)
+    return json_text(dict(described)) if described else None
 
 
 def _is_number(value: Any) -> bool:

@@ -75,3 +75,42 @@ def test_errors_say_what_to_do(command, tree, arguments, message):
     assert failed.returncode == 2
     assert failed.stderr.startswith(f"mlv: {message}")
     assert failed.stderr.count("\n") == 1
+
+
+def test_ls_from_a_lake(command, tree):
+    """`mlv ls` prints the same table and the same JSON from a lake, says how old that is, and reads the logs when asked to."""
+    with mlv.Exp.open("runs/b") as exp:
+        exp.log.describe("loss", format=".1%")
+        exp.add_tags("paper")
+    command("lake", "build", "runs", "lake")
+    options = [
+        ["--json"],
+        [],
+        ["--where", "params.lr < 1 and 'paper' in tags"],
+        ["--columns", "name,metrics.*", "--sort", "-name"],
+    ]
+    of_logs = [command("ls", "runs", *words) for words in options]
+    of_lake = [command("ls", "runs", "--lake", "lake", *words) for words in options]
+
+    assert [done.stdout for done in of_lake] == [done.stdout for done in of_logs]
+    assert [done.returncode for done in of_lake] == [0, 0, 0, 0]
+    assert all("from the lake file://" in done.stderr and "--fresh reads the logs" in done.stderr for done in of_lake)
+    mlv.Exp("runs", "c", capture=()).close()
+    assert "c " not in command("ls", "runs", "--lake", "lake").stdout
+    assert "c " in command("ls", "runs", "--fresh", env={"MLV_LAKE": "lake"}).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lake", "nothing"], "there is no lake at nothing"),
+        (["--lake", "nothing", "--fresh"], "lake= and fresh=True together"),
+        (["--lake", "nothing", "--watch", "1"], "--watch is about logs"),
+    ],
+)
+def test_a_list_that_no_lake_gives(command, tree, arguments, message):
+    """A lake that cannot be read is an error in one line."""
+    failed = command("ls", "runs", *arguments)
+
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert failed.stderr.startswith(f"mlv: {message}")

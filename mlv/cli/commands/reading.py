@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import app
-from mlv.cli.options import AsJson, Below, Experiment, NamePattern, Root, StreamName, Types, Where
+from mlv.cli.options import AsJson, Below, Experiment, Fresh, Lake, NamePattern, Root, StreamName, Types, Where
 from mlv.errors import InvalidArgument
 
 
@@ -40,6 +40,8 @@ def ls(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="Archived ones too.")] = False,
+    lake: Lake = None,
+    fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
     """List the experiments at and below a folder, or the URL of a bucket.
@@ -48,19 +50,22 @@ def ls(
 
     Sub-experiments are indented under their parent, except with --where, --sort, --columns or --newest.
     """
-    from mlv.cli import choose, ls, screen, urls  # the other commands do without
+    from mlv.cli import choose, lakes, ls, screen, urls  # the other commands do without
 
     url = urls.url_of(root)
-    folder = choose.readable_root(root)
+    if watch is not None and lake is not None:
+        raise InvalidArgument("--watch is about logs, which grow: leave --lake out")
+    reader = lakes.opened(root, lake, fresh or watch is not None)
+    folder = choose.readable_root(root) if reader is None else root if url is None else reader.folder
 
     def show() -> None:
         if where is None and sort is None and columns is None and newest is None:
-            ls.run(folder, as_json, everything)
+            ls.run(folder, as_json, everything, reader)
         else:
             from mlv.cli import chosen  # with all of the pool and SQL, 30 of 280 ms: a plain list does without
 
             options = {"where": where, "sort": sort, "columns": columns}
-            chosen.run(folder, as_json, **options, newest=newest, with_archived=everything)
+            chosen.run(folder, as_json, **options, newest=newest, with_archived=everything, lake=reader)
 
     if watch is None:
         show()

@@ -1,0 +1,77 @@
+"""Lists of experiments from a lake: the rows of `mlv ls`, and the notice that tells how old they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlv import words
+from mlv.cli.row import METRICS_SHOWN, Row
+from mlv.cli.screen import say
+from mlv.cli.urls import url_of
+from mlv.encoding import utc_text
+from mlv.query.digest import Depth
+from mlv.settings import LAKE
+from mlv.store import layout
+
+if TYPE_CHECKING:
+    from mlv.lake.reading import LakeReader
+
+
+def opened(root: Path, lake: str | None, fresh: bool) -> LakeReader | None:
+    """Return the reader of the lake that a root is read from, and say how old it is; None where the logs are read.
+
+    Raises:
+        InvalidArgument, LakeError, BucketError, MissingExtra: As `mlv.lake.reading.reader_of`.
+    """
+    url = url_of(root)
+    if lake is None and (fresh or (url is None and LAKE.look_up().source == "default")):
+        return None  # most lists know no lake, and need none of its packages
+    from mlv.lake.reading import reader_of
+
+    reader = reader_of(root if url is None else url, lake, fresh=fresh)
+    if reader is not None:
+        say(f"as of {words.duration(reader.age_s)} ago, from the lake {reader.lake.url}: --fresh reads the logs")
+    return reader
+
+
+def rows(reader: LakeReader, root: Path, now: datetime, *, is_whole: bool = False) -> Iterator[Row]:
+    """Yield the row of each experiment of a lake, parents before their sub-experiments; the paths begin with the root."""
+    shown = {} if is_whole else reader.shown(METRICS_SHOWN)
+    top = os.fspath(root)
+    depth = len(os.fspath(reader.folder))
+    for folder, record in reader.records.items():
+        path = os.fspath(folder)[depth:].strip(os.sep)
+        metrics = shown.get(record["id"], [])
+        whole: dict[str, Any] = {}
+        if is_whole and (digest := reader.digest(folder, Depth.METRICS)) is not None:
+            values = {name: summary.value for name, summary in digest.metrics.items() if summary.has_value}
+            metrics = [(name, value, None) for name, value in list(values.items())[:METRICS_SHOWN]]
+            whole = {"tags": list(digest.tags), "metrics": values, "damaged": []}
+        yield _row(record, os.path.join(top, path) if path and top != "." else path or top, metrics, now, whole)
+
+
+def _row(
+    record: Mapping[str, Any], path: str, metrics: list[tuple[str, Any, str | None]], now: datetime, whole: Mapping[str, Any]
+) -> Row:
+    started = record["started"] or record["created"]
+    is_running = record["status"] == "running" and record["started"] is not None
+    return Row(
+        path=path,
+        name=layout.name_of(path),
+        made_as=record["made_as"],
+        id=record["id"],
+        kind=record["kind"],
+        created=None if record["created"] is None else utc_text(record["created"]),
+        parent=record["parent"],
+        archived=bool(record["archived"]),
+        status=record["status"],
+        started=None if started is None else utc_text(started),
+        duration_s=(now - record["started"]).total_seconds() if is_running else record["duration_s"],
+        error=None,
+        metric_texts=[[name, words.number(value, form)] for name, value, form in metrics],
+        **whole,
+    )

@@ -1,0 +1,389 @@
+"""The experiments of a lake as digests: what their logs said when it was built, without reading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from mlv.bucket.mirror import Mirror, tell
+from mlv.bucket.store import checked_url, is_url, open_store
+from mlv.encoding import utc_text
+from mlv.errors import BucketError, InvalidArgument, LakeDamaged, LakeError, LakeMissing, MissingExtra, MlvWarning
+from mlv.frozen import FrozenDict, frozen
+from mlv.lake.lake import RAW, Lake
+from mlv.lake.record import KEY
+from mlv.lake.summaries import exact_values
+from mlv.notices import warn
+from mlv.optional import package
+from mlv.query.digest import Depth, Digest
+from mlv.query.metrics.schema import from_json_text
+from mlv.query.metrics.summary import Summary
+from mlv.query.runs import RunView
+from mlv.settings import LAKE
+from mlv.state import NONE
+from mlv.store import layout
+from mlv.store.meta import Meta
+from mlv.store.paths import bucket_url
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_FRESH = "fresh=True (`--fresh`) reads the logs"
+_SHORT = ("id", "made_as", "kind", "status", "path", "created", "started", "duration_s", "total_s", "parent", "archived")
+"""Columns of the table of experiments that a list shows."""
+_LONG = ("id", "tags", "notes", "params", "git", "machine")
+_RUN = (
+    "exp",
+    "run",
+    "status",
+    "started",
+    "ended",
+    "duration_s",
+    "paused",
+    "parent_run",
+    "exception",
+    "message",
+    "host",
+    "params",
+)
+_SUMMARY = (
+    "exp",
+    "name",
+    "last",
+    "min",
+    "max",
+    "best",
+    "mean",
+    "count",
+    "nans",
+    "last_step",
+    "best_step",
+    "value",
+    "statistic",
+)
+_WHOLE_FROM = 32
+"""So many experiments are brought by one listing of all."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LakeDigest(Digest):
+    """An experiment as the tables of a lake have it."""
+
+    recorded: Record = field(default_factory=dict)
+    """Its row in the table of experiments."""
+    recorded_runs: tuple[RunView, ...] = ()
+
+    @property
+    def made_as(self) -> str | None:
+        """Name that it was created with, where its folder was renamed since."""
+        return self.recorded["made_as"]  # type: ignore[no-any-return]
+
+    @property
+    def kind(self) -> str | None:
+        """Kind of experiment."""
+        return self.recorded["kind"]  # type: ignore[no-any-return]
+
+    @property
+    def created(self) -> str:
+        """Time of creation."""
+        return "" if self.created_at is None else utc_text(self.created_at)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """Time of creation; None where the recorded text is no time."""
+        return self.recorded["created"]  # type: ignore[no-any-return]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Params that it was created with, and those that were added."""
+        return _settings(self.recorded["params"])
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags."""
+        return tuple(self.recorded["tags"] or ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Its notes."""
+        return tuple(self.recorded["notes"] or ())
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether lists leave it out."""
+        return bool(self.recorded["archived"])
+
+    @property
+    def parent_id(self) -> str | None:
+        """ID of the experiment that it started from."""
+        return self.recorded["parent"]  # type: ignore[no-any-return]
+
+    def captured(self, section: str) -> Mapping[str, Any]:
+        """Return what the lake has of a section of meta.json: of `git` and `machine`."""
+        return self.recorded.get(section) or {}
+
+    def status(self, now: datetime) -> str:
+        """Return the status of the latest run when the lake was built."""
+        return self.recorded["status"]  # type: ignore[no-any-return]
+
+    def total_s(self, now: datetime) -> float | None:
+        """Return the seconds that all runs took together."""
+        return self.recorded["total_s"]  # type: ignore[no-any-return]
+
+    def runs(self, now: datetime) -> list[RunView]:
+        """Return the runs, the latest last, and those of children below them."""
+        return list(self.recorded_runs)
+
+
+def _settings(items: Iterable[tuple[str, str]] | None) -> dict[str, Any]:
+    return {name: frozen(from_json_text(text)) for name, text in items or ()}
+
+
+class LakeReader:
+    """The experiments of a lake at and below a root, for `mlv.find`; it does what a reader of logs does."""
+
+    def __init__(self, lake: Lake, root: str | os.PathLike[str]) -> None:
+        """Read the list of experiments.
+
+        Raises:
+            LakeError: No build has ended, or the lake was built from another source, or its tables cannot be read.
+            MissingExtra: duckdb is not installed.
+        """
+        self.lake = lake
+        look = lake.look
+        if look is None or not look.source:
+            raise LakeMissing(
+                f"no build of the lake {lake.url} has ended: `mlv lake build SRC {lake.url}` ends one", url=lake.url
+            )
+        self.url = bucket_url(str(root))
+        self.folder = layout.absolute(root) if self.url is None else Mirror(self.url).folder
+        """The folder that the experiments are below, whether they are on this machine or not."""
+        self.as_of = look.moment
+        """The moment from before which all lines are in the lake."""
+        subpath = _below(root, self.url, look.source)
+        if subpath is None:
+            raise LakeError(
+                f"the lake {lake.url} was built from {look.source}, and {str(root)!r} is not there: give a lake of this root, "
+                f"or fresh=True",
+                url=lake.url,
+            )
+        self.records: dict[Path, dict[str, Any]] = self._experiments(subpath)
+        """The rows of the table of experiments that a list needs, by folder, in the order of a walk."""
+        self._by_id = {record["id"]: folder for folder, record in self.records.items()}
+        self._long: dict[str, Record] | None = None
+        self._runs: dict[str, tuple[RunView, ...]] | None = None
+        self._summaries: dict[str, dict[str, Summary]] | None = None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the moment of the lake."""
+        return max(0.0, (datetime.now(timezone.utc) - self.as_of).total_seconds())
+
+    # As a reader of logs does.
+
+    def walk(self, root: Path) -> Iterator[Path]:
+        """Yield the folder of each experiment, parents before their sub-experiments, in order of name."""
+        return iter(self.records)
+
+    def meta(self, folder: Path) -> Meta | None:
+        """Return ID and kind of an experiment, as a meta.json has them."""
+        record = self.records.get(folder)
+        return None if record is None else Meta(record["id"], FrozenDict(kind=record["kind"]))
+
+    def digest(self, folder: Path, depth: Depth = Depth.STATE) -> Digest | None:
+        """Return an experiment, at least to a depth; None where the lake lacks it."""
+        record = self.records.get(folder)
+        if record is None:
+            return None
+        exp = record["id"]
+        if self._long is None:
+            self._long = {row["id"]: row for row in self._rows("experiments", _LONG)}
+        if depth >= Depth.STATE and self._runs is None:
+            self._runs = self._read_runs()
+        if depth >= Depth.METRICS and self._summaries is None:
+            self._summaries = self._read_summaries()
+        return LakeDigest(
+            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long.get(exp, {})},
+            recorded_runs=(self._runs or {}).get(exp, ()),
+        )  # fmt: skip
+
+    def digests(self, folders: Iterable[Path], depth: Depth, executor: Executor) -> Iterator[Digest]:
+        """Yield experiments as `digest` returns them; there is nothing to read elsewhere."""
+        return (digest for folder in folders if (digest := self.digest(folder, depth)) is not None)
+
+    def parent(self, root: Path, digest: Digest) -> Digest | None:
+        """Return the parent of an experiment; None where it is not among these."""
+        folder = self._by_id.get(digest.parent_id or "")
+        return None if folder is None else self.digest(folder, Depth.SETTINGS)
+
+    def is_archived(self, folder: Path) -> bool:
+        """Return whether an experiment is archived, or lies below one that is."""
+        return any(self.records[each]["archived"] for each in (folder, *folder.parents) if each in self.records)
+
+    # The logs.
+
+    def bring(self, folders: Sequence[Path]) -> list[Path]:
+        """Bring the logs of experiments to this machine, and return those that are there.
+
+        Raises:
+            BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
+        """
+        if self.url is not None:
+            base, mark, options = self.url.partition("?")
+            paths = [""] if len(folders) > _WHOLE_FROM else [folder.relative_to(self.folder).as_posix() for folder in folders]
+            for path in paths:
+                url = base if path in ("", ".") else f"{base.rstrip('/')}/{path}"
+                tell(Mirror(f"{url}{mark}{options}").refresh().notices)
+        return [folder for folder in folders if layout.is_experiment(folder)]
+
+    # The tables.
+
+    def _experiments(self, subpath: str) -> dict[Path, dict[str, Any]]:
+        within = f"{subpath}/" if subpath else ""
+        records = {}
+        for record in self._rows("experiments", _SHORT):
+            path = "" if record["path"] == "." else record["path"]
+            if path == subpath or path.startswith(within):
+                records[path[len(within) :]] = record
+        # In the order in which a walk meets folders.
+        return {self.folder / path: records[path] for path in sorted(records, key=lambda path: path.split("/") if path else [])}
+
+    def shown(self, count: int) -> dict[str, list[tuple[str, Any, str | None]]]:
+        """Return of each experiment so many metrics, the described ones first: name, value and format."""
+        query = (
+            f"select exp, name, value, exact, description from {RAW}.summaries where statistic <> '{NONE}' qualify "  # noqa: S608
+            f"row_number() over (partition by exp order by description is null, position) <= {count} "
+            f"order by exp, description is null, position"
+        )
+        result: dict[str, list[tuple[str, Any, str | None]]] = {}
+        for row in self._queried(query, "summaries"):
+            described = from_json_text(row["description"]) if row["description"] else {}
+            form = described.get("format") if isinstance(described, Mapping) else None
+            value = exact_values(row["exact"]).get("value", row["value"])
+            result.setdefault(row["exp"], []).append((row["name"], value, form if isinstance(form, str) else None))
+        return result
+
+    def _read_summaries(self) -> dict[str, dict[str, Summary]]:
+        columns = ", ".join((*_SUMMARY, "exact"))
+        by_exp: dict[str, dict[str, Summary]] = {}
+        for row in self._queried(f"select {columns} from {RAW}.summaries order by exp, position", "summaries"):  # noqa: S608
+            values = {name: row[name] for name in _SUMMARY[2:]} | exact_values(row["exact"])
+            by_exp.setdefault(row["exp"], {})[row["name"]] = Summary(**values)
+        return by_exp
+
+    def _read_runs(self) -> dict[str, tuple[RunView, ...]]:
+        by_exp: dict[str, list[Record]] = {}
+        for row in self._rows("runs", _RUN):
+            by_exp.setdefault(row["exp"], []).append(row)
+        return {exp: _views(rows, None) for exp, rows in by_exp.items()}
+
+    def _rows(self, table: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+        return self._queried(f"select {', '.join(columns)} from {RAW}.{table}", table)  # noqa: S608 - of our own names
+
+    def _queried(self, query: str, table: str) -> list[dict[str, Any]]:
+        """Return the rows of a query over one table."""
+        with reading(self.lake), self.lake.connected(table) as connection:
+            arrow = connection.sql(query).to_arrow_table()
+        columns = {name: _values(arrow[name]) for name in arrow.column_names}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+@contextmanager
+def reading(lake: Lake) -> Iterator[None]:
+    """Translate errors of DuckDB over the tables of a lake.
+
+    Raises:
+        LakeDamaged: A file is missing, or is not what it was.
+    """
+    try:
+        yield
+    except package("duckdb", "sql").Error as error:
+        text = " ".join(str(error).split())[:300]
+        raise LakeDamaged(f"the tables of {lake.url} cannot be read ({text}): {_FRESH}", url=lake.url) from error
+
+
+def _values(column: Any) -> list[Any]:
+    """Return the values of a column, moments in UTC as everywhere else."""
+    pa = package("pyarrow")
+    if not pa.types.is_timestamp(column.type):
+        return column.to_pylist()  # type: ignore[no-any-return]
+    moments = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    return [None if moment is None else _EPOCH + timedelta(microseconds=moment) for moment in moments]
+
+
+def _views(rows: Sequence[Record], parent: str | None) -> tuple[RunView, ...]:
+    """Return the runs that a run started, or those that none did, by their start."""
+    own = sorted((row for row in rows if row["parent_run"] == parent), key=lambda row: (row["started"] or _EPOCH, row["run"]))
+    return tuple(
+        RunView(
+            row["run"], row["status"], row["started"], row["ended"], row["duration_s"], bool(row["paused"]),
+            _settings(row["params"]), _only(type=row["exception"], message=row["message"]), _only(host=row["host"]),
+            row["parent_run"], _views(rows, row["run"]) if len(rows) > 1 else (),
+        )
+        for row in own
+    )  # fmt: skip
+
+
+def _only(**fields: Any) -> dict[str, Any] | None:
+    """Return a record of a log as far as the lake has it; None where it was not recorded."""
+    return fields if any(value is not None for value in fields.values()) else None
+
+
+def _below(root: str | os.PathLike[str], url: str | None, source: str) -> str | None:
+    """Return the path of a root from the source of a lake; None where it is not at or below it."""
+    if (url is None) == is_url(source):
+        return None
+    if url is None:
+        top, path = source, os.path.realpath(root)
+    else:
+        top, path = (unquote(checked_url(each)[0]).rstrip("/") for each in (source, url))
+    if path == top:
+        return ""
+    begin = os.path.join(top, "")
+    return path[len(begin) :].replace(os.sep, "/") if path.startswith(begin) else None
+
+
+def reader_of(
+    root: str | os.PathLike[str], lake: str | os.PathLike[str] | None = None, *, fresh: bool = False
+) -> LakeReader | None:
+    """Return the reader of the lake that a root is read from; None where its logs are read.
+
+    That is the lake of the argument; else that of the settings, or the one of a bucket, at `.mlv/lake` below its root. Where
+    one of these cannot be used, a warning says why, and the logs are read.
+
+    Raises:
+        InvalidArgument: A lake is named, and the logs are asked for.
+        LakeError, BucketError, MissingExtra: The lake of the argument cannot be used.
+    """
+    if lake is not None:
+        if fresh:
+            raise InvalidArgument("lake= and fresh=True together: give one of them", lake=lake)
+        return LakeReader(Lake(lake), root)
+    url = None if fresh else LAKE.get() or _beside(root)
+    if url is None:
+        return None
+    try:
+        return LakeReader(Lake(url), root)
+    except (LakeError, BucketError, MissingExtra) as error:
+        warn(f"the logs are read, and not the lake: {error}", MlvWarning)
+        return None
+
+
+def _beside(root: str | os.PathLike[str]) -> str | None:
+    """Return the URL of the lake of a bucket, if it has one."""
+    url = bucket_url(root if isinstance(root, str) else os.fspath(root))
+    if url is None:
+        return None
+    base, mark, options = url.partition("?")
+    lake = f"{base.rstrip('/')}/{layout.HOUSEKEEPING}/lake{mark}{options}"
+    try:
+        return lake if open_store(lake).head(KEY) is not None else None
+    except BucketError:
+        return None  # the logs are not read either, and that error says more

@@ -1,0 +1,244 @@
+"""Lists, frames and predicates that a lake answers are those of the logs."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("deltalake")
+pytest.importorskip("duckdb")
+pytest.importorskip("pandas")
+pytest.importorskip("hypothesis")
+
+
+import logs
+from bucket.laid import lay
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from lakes import append, make, metrics
+from strategies import metric_values, same, values
+
+import mlv
+from mlv import lake
+from mlv.bucket.store import open_store
+from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing, LakeTooNew, MlvWarning, NotAnExperiment
+from mlv.frozen import thawed
+from mlv.lake.summaries import EXACT
+from mlv.query.digest import STATS, Depth
+
+PATHS = ["a", "a/x", "a-b", "b", "b/kind/y", "B", "a/x/z", "c d"]
+names = st.sampled_from(["loss", "acc", "val/loss", "Acc", "a.b", "ünd"])
+experiments = st.fixed_dictionaries({
+    "params": st.dictionaries(st.sampled_from(["lr", "seed", "net", "Lr", "a.b", "_mlv"]), values, max_size=4),
+    "metrics": st.lists(st.dictionaries(names, metric_values, max_size=3), max_size=5),
+    "tags": st.lists(st.sampled_from(["paper", "x", "ünd"]), unique=True),
+    "notes": st.sampled_from([None, "first, and best"]),
+    "kind": st.sampled_from([None, "train", "prune"]),
+    "mode": st.sampled_from([None, "min", "max"]),
+    "runs": st.integers(1, 2),
+    "is_archived": st.booleans(),
+})  # fmt: skip
+trees = st.dictionaries(st.sampled_from(PATHS), experiments, min_size=3, max_size=len(PATHS))
+PREDICATES = [
+    "status = 'ok' and list_contains(tags, 'paper')",
+    "kind = 'train' or name < 'b'",
+    "params::varchar like '%1%'",
+    "metrics::varchar like '%1%'",
+    "duration_s > 0.001",
+]
+
+
+def log(root, path, own):
+    """An experiment with one or two runs."""
+    options = {"kind": own["kind"], "tags": own["tags"], "notes": own["notes"]}
+    folder = root / path
+    exp = mlv.Exp(folder.parent, folder.name, own["params"], capture=(), **options)
+    for number in range(own["runs"]):
+        exp = mlv.Exp.open(folder) if number else exp
+        with exp:
+            if own["mode"]:
+                exp.log.describe("loss", mode=own["mode"], summary="best", format=".3g")
+            for step, data in enumerate(own["metrics"]):
+                exp.log(data, step=step)
+    if own["is_archived"]:
+        mlv.Exp.open(folder).archive()
+
+
+def alike(one, other):
+    """Whether two digests of one experiment say the same."""
+    names = ("id", "name", "made_as", "kind", "path", "created", "created_at", "tags", "notes", "is_archived")
+    return (
+        all(getattr(one, name) == getattr(other, name) for name in names)
+        and same(thawed(one.params), thawed(other.params))
+        and list(one.metrics) == list(other.metrics)
+        and all(
+            same(getattr(own, stat), getattr(other.metrics[name], stat))
+            for name, own in one.metrics.items()
+            for stat in {*EXACT, *STATS, "statistic"}
+        )
+    )
+
+
+@pytest.mark.filterwarnings("ignore::mlv.errors.MlvWarning")
+@given(trees)
+@settings(max_examples=4, phases=[Phase.generate])  # a smaller example would take a hundred builds more
+def test_nothing_differs(tree):
+    """Whatever was logged: the same experiments in the same order, the same values of the same types, the same columns."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLV_INLINE", "1")  # written by this process, which is quicker
+        root, url = Path(folder, "runs"), Path(folder, "lake")
+        for path, own in sorted(tree.items()):
+            log(root, path, own)
+        lake.build(root, url)
+        of_logs, of_lake = mlv.find(root), mlv.find(root, lake=url)
+
+        assert of_lake.paths == of_logs.paths
+        ours, theirs = of_lake.digests(Depth.METRICS), of_logs.digests(Depth.METRICS)
+        assert [one.path for one, other in zip(ours, theirs, strict=True) if not alike(one, other)] == []
+        frame, expected = of_lake.frame(stats=STATS), of_logs.frame(stats=STATS)
+        assert list(zip(frame.columns, frame.dtypes, strict=True)) == list(zip(expected.columns, expected.dtypes, strict=True))
+        for predicate in PREDICATES:
+            choice = {"where": predicate}
+            assert mlv.find(root, lake=url, **choice).paths == mlv.find(root, **choice).paths
+        for choice in ({"kind": "train"}, {"tags": "paper"}, {"tags": ["x", "ünd"]}):
+            assert mlv.find(root, lake=url, **choice).paths == mlv.find(root, **choice).paths
+
+
+def test_runs_and_their_children(tmp_path):
+    """The runs of an experiment come as the logs have them, those of children below theirs, and the parent by its ID."""
+    folder = make(tmp_path / "runs" / "a")
+    append(
+        folder,
+        logs.line("r1", 1, "run_started", 1, data={"process": {"host": "node7", "pid": 1}, "params": {"lr": 0.5}}),
+        logs.line("r2", 1, "run_started", 2, data={"parent_run": "r1", "process": {"host": "node8", "pid": 2}}),
+        logs.line("r2", 2, "run_ended", 3, data={"status": "failed", "exception": {"type": "E", "message": "m"}}),
+        logs.line("r1", 2, "run_ended", 4, data={"status": "ok"}),
+        logs.line("r3", 1, "run_started", 5),
+        logs.line("r3", 2, "run_ended", 6.5, data={"status": "ok"}),
+    )
+    lake.build(tmp_path / "runs", tmp_path / "lake")
+
+    def runs(experiments):
+        return [
+            (run.id, run.status, run.started, run.duration_s, dict(run.params), [child.id for child in run.children])
+            for run in experiments.digests()[0].runs(datetime.now(timezone.utc))
+        ]
+
+    assert runs(mlv.find(tmp_path / "runs", lake=tmp_path / "lake")) == runs(mlv.find(tmp_path / "runs"))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Three experiments, and a lake of them."""
+    for number in range(3):
+        append(make(tmp_path / "runs" / "sub" / f"e{number}"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 9)))
+    lake.build(tmp_path / "runs", tmp_path / "lake")
+    return tmp_path / "runs"
+
+
+def test_a_lake_is_as_old_as_it_says(tree, monkeypatch):
+    """New lines show with `fresh`, or after the next build; `as_of` is the moment of the lake, and None with logs."""
+    url = tree.parent / "lake"
+    append(tree / "sub/e0", metrics("r1", 9, 9, x=99.0))
+    monkeypatch.setenv("MLV_LAKE", str(url))
+
+    def greatest(**options):
+        return mlv.find(tree, **options).frame(stats=["max"])["metrics.x.max"].max()
+
+    before = mlv.find(tree).as_of
+    assert (greatest(), greatest(lake=url), greatest(fresh=True)) == (8.0, 8.0, 99.0)
+    lake.build(tree, url)
+    assert greatest() == 99.0
+    assert mlv.find(tree).as_of > before
+    assert mlv.find(tree, fresh=True).as_of is None
+
+
+def test_below_the_source(tree):
+    """A folder below the source of a lake is read from it too, and experiments there are opened as usual."""
+    found = mlv.find(tree / "sub", lake=tree.parent / "lake", where="id <> ''")
+
+    assert [path.relative_to(tree).as_posix() for path in found.paths] == ["sub/e0", "sub/e1", "sub/e2"]
+    assert [exp.name for exp in found] == ["e0", "e1", "e2"]
+    assert found[1].history()["x"].tolist() == [float(seq) for seq in range(1, 9)]
+    assert found[1:].history("x").groupby("exp_name").size().to_dict() == {"e1": 8, "e2": 8}
+    assert found.aggregate(metrics="x", x=None)["count"].tolist() == [1, 1, 1]
+    assert mlv.find(tree / "sub/e0", lake=tree.parent / "lake").paths == [tree / "sub/e0"]
+
+
+def damaged(url):
+    """Remove a file of the table of experiments."""
+    next(url.glob("experiments/month=*/*.parquet")).unlink()
+
+
+def too_new(url):
+    """Let a later version have built it."""
+    path = url / ".mlv" / "lake.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+
+
+def edited(url):
+    """Make its record no record."""
+    (url / ".mlv" / "lake.json").write_text("{}")
+
+
+def unfinished(url):
+    """Let no build have ended."""
+    for look in (url / ".mlv" / "looks").iterdir():
+        look.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "error"), [(damaged, LakeDamaged), (too_new, LakeTooNew), (edited, LakeDamaged), (unfinished, LakeMissing)]
+)
+def test_a_lake_that_cannot_be_used(tree, monkeypatch, change, error):
+    """A lake that was named is an error; in place of the one of the settings the logs are read, with a warning."""
+    url = tree.parent / "lake"
+    change(url)
+    with pytest.raises(error, match=r"lake"):
+        mlv.find(tree, lake=url)
+
+    monkeypatch.setenv("MLV_LAKE", str(url))
+    with pytest.warns(MlvWarning, match="the logs are read, and not the lake"):
+        found = mlv.find(tree)
+    assert (found.as_of, len(found)) == (None, 3)
+
+
+def test_another_source(tree, tmp_path):
+    """A lake of another root, or none at all, is an error, as is one together with `fresh`."""
+    make(tmp_path / "others" / "a")
+    with pytest.raises(LakeError, match=r"was built from .*runs"):
+        mlv.find(tmp_path / "others", lake=tmp_path / "lake")
+    with pytest.raises(LakeError, match=r"was built from"):
+        mlv.find(tmp_path, lake=tmp_path / "lake")
+    with pytest.raises(LakeMissing, match="there is no lake"):
+        mlv.find(tree, lake=tmp_path / "nothing")
+    with pytest.raises(InvalidArgument, match="give one of them"):
+        mlv.find(tree, lake=tmp_path / "lake", fresh=True)
+    with pytest.raises(NotAnExperiment, match="no experiments"):
+        mlv.find(tmp_path / "runs" / "none", lake=tmp_path / "lake").frame()
+
+
+def test_the_lake_of_a_bucket(tree, monkeypatch):
+    """The lake at `.mlv/lake` of a bucket answers without a mirror; an experiment that is opened is brought alone."""
+    url = f"file://{tree.parent}/bucket"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "cache"))
+    store = open_store(url)
+    for number in range(3):
+        lay(tree / "sub" / f"e{number}", store, f"sub/e{number}")
+    assert mlv.find(url).as_of is None
+    lake.build(url, f"{url}/.mlv/lake")
+    expected = mlv.find(url, fresh=True).frame()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "other"))
+
+    found = mlv.find(url)
+    frame = found.frame()
+    assert found.as_of is not None
+    assert not list((tree.parent / "other").rglob("log.jsonl"))
+    assert frame.drop(columns="path").equals(expected.drop(columns="path"))
+    assert found[1].history()["x"].max() == 8.0
+    assert [path.parent.name for path in (tree.parent / "other").rglob("log.jsonl")] == ["e1"]
+    assert found.history("x")["x"].count() == 24
