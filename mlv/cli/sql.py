@@ -6,19 +6,18 @@ import csv
 import io
 import sys
 from codecs import BOM_UTF8
-from pathlib import Path
 
 from mlv.cli.chosen import show_columns
 from mlv.cli.screen import progress, raw, say
 from mlv.errors import InvalidArgument
-from mlv.experiment.experiments import find
+from mlv.experiment.experiments import Experiments
 from mlv.query.unique_names import repeated
 from mlv.words import inert
 
 _PLAN = ["explain_key", "explain_value"]
 
 
-def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = False, bom: bool = False) -> None:
+def run(experiments: Experiments, query: str, *, as_json: bool, as_csv: bool, safe: bool = False, bom: bool = False) -> None:
     """Print what a query gives; as CSV that is `safe`, without formulas, with `bom` as Excel reads it.
 
     Raises:
@@ -32,7 +31,7 @@ def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = Fal
         raise InvalidArgument("--safe is about formulas in CSV: give --csv as well", safe=safe)
     if bom and not as_csv:
         raise InvalidArgument("--bom is about CSV in Excel: give --csv as well", bom=bom)
-    result = find(root).watched(progress).sql(query)
+    result = experiments.watched(progress).sql(query)
     for hole in result.skipped:
         say(f"passed over {hole}")
     if as_csv:

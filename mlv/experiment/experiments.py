@@ -18,6 +18,7 @@ from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest
 from mlv.query.many import families, table
 from mlv.query.sql import engine
+from mlv.query.sql.views import LONG_VIEWS
 from mlv.query.unreadable import leaving_out
 from mlv.settings import LAKE
 from mlv.store import layout
@@ -292,14 +293,26 @@ class Experiments(FamilyCalls):
     def sql(self, query: str) -> engine.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
 
-        In `experiments`, `params` and `metrics` are structs: `params.lr`, `metrics.acc.max`, `metrics."test/loss".min`.
+        In `experiments`, `params` and `metrics` are structs: `params.lr`, `metrics.acc.max`, `metrics."test/loss".min`. With a
+        lake all but `events` are its tables, of which DuckDB reads what the query needs.
 
         Raises:
             QueryFailed: DuckDB does not accept it, or it gives no table.
             MissingExtra: duckdb or pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        return engine.query(query, self._digests_or_refuse, self._while_watched)
+        return engine.query(query, self._digests_or_refuse, self._while_watched, long_views=self._long_views)
+
+    @property
+    def _long_views(self) -> Mapping[str, engine.LongView]:
+        """The functions that make the views of SQL of which digests do not suffice."""
+        if isinstance(self._reader, DigestReader):
+            return LONG_VIEWS
+        return {**LONG_VIEWS, **self._reader.views, "events": self._events_of_logs}
+
+    def _events_of_logs(self, digests: Iterable[Digest], skipped: list[str]) -> Any:
+        logs = self._of([digest.path for digest in digests])._of_logs()
+        return LONG_VIEWS["events"](logs.digests(), skipped)
 
     def dump(self, to: str, out: str | os.PathLike[str], *, safe: bool = False, bom: bool = False) -> list[str]:
         """Write tables for other tools into a new folder, which appears whole or not at all.
@@ -471,7 +484,8 @@ class Experiments(FamilyCalls):
             self._refuse_none()
         if isinstance(where, Mapping):
             return [digest.path for digest in self._with_params(digests, where, "where")]
-        return [digest.path for digest, matches in zip(digests, engine.matching(where, digests), strict=True) if matches]
+        holds = engine.matching(where, digests, long_views=self._long_views)
+        return [digest.path for digest, matches in zip(digests, holds, strict=True) if matches]
 
     def _is_wanted(self, folder: Path) -> bool:
         meta = self._reader.meta(folder)

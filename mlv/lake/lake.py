@@ -103,8 +103,11 @@ class Lake:
         return connection
 
     def scan(self, table: str) -> str:
-        """Return the query of DuckDB over the files of a table."""
-        files = self.files(table)
+        """Return the query of DuckDB over a table."""
+        return self.scan_of(table, self.files(table))
+
+    def scan_of(self, table: str, files: Sequence[str]) -> str:
+        """Return the query of DuckDB over files of a table."""
         columns = ", ".join(f'cast("{name}" as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
         if not files:
             nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())

@@ -224,8 +224,9 @@ class Planner:
         for own in sorted(surveys, key=lambda each: not any(path == each.path for path, _ in redacted)):
             logs: dict[LogKey, LogPosition] = {}
             ranges: list[Range] = []
+            position.folders.setdefault(own.path, {})  # also of an experiment without any line
             for key, after, new_ranges in sorted(own.logs, key=lambda log: (own.path, log[0][1]) not in redacted):
-                at_first = position.folders.setdefault(own.path, {}).get(key)
+                at_first = position.folders[own.path].get(key)
                 ranges += self._ranges(position, own.path, key, new_ranges)
                 position.folders[own.path][key] = after
                 if after != at_first:
@@ -261,13 +262,21 @@ class Planner:
         longest = max(paths, key=lambda path: (sizes[path], path in listed))
         logs = listed.get(longest) or self.source.logs(longest)
         is_sealed = bool(logs) and all(each.is_sealed for each in position.folders[longest].values())
-        latest = max((log.changed for log in logs.values()), default=0.0)
+        latest = max((log.changed for log in logs.values()), default=None) or self._made_at(longest)
         is_settled = is_sealed or time.time() - latest > _SETTLED_S
         last = next((index for index in reversed(range(len(entries))) if entries[index].path == longest), None)
         if last is None:
             return [*entries, Entry(exp, longest, position.month, is_summarized=True, is_settled=is_settled)]
         entries[last] = replace(entries[last], is_summarized=True, is_settled=is_settled)
         return entries
+
+    def _made_at(self, path: str) -> float:
+        """Return the moment when an experiment was made: it is running for some minutes, and then lost."""
+        try:
+            created = ExperimentView(Path(path), "", meta_of(self.source.meta(path) or b"").content).created_at
+        except ValueError:
+            created = None
+        return created.timestamp() if created is not None else 0.0
 
     def _is_still(self, exp: str, path: str) -> bool:
         identity = self._identity(path)

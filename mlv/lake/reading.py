@@ -20,12 +20,15 @@ from mlv.frozen import FrozenDict, frozen
 from mlv.lake.lake import RAW, Lake
 from mlv.lake.record import KEY
 from mlv.lake.summaries import exact_values
+from mlv.lake.views import SUPERSEDED
 from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.digest import Depth, Digest
 from mlv.query.metrics.schema import from_json_text
 from mlv.query.metrics.summary import Summary
 from mlv.query.runs import RunView
+from mlv.query.sql.arrow import text as text_of
+from mlv.query.sql.engine import LongView, Stored
 from mlv.settings import LAKE
 from mlv.state import NONE
 from mlv.store import layout
@@ -66,6 +69,7 @@ _SUMMARY = (
     "value",
     "statistic",
 )
+_METRICS, _FILES, _REWINDS = "metrics", "files", "rewinds"
 _WHOLE_FROM = 32
 """So many experiments are brought by one listing of all."""
 
@@ -245,6 +249,28 @@ class LakeReader:
 
     # The tables.
 
+    @property
+    def views(self) -> dict[str, LongView]:
+        """The views of SQL that the tables suffice for, beside those of digests."""
+        return {_METRICS: self._metrics, _FILES: self._files}
+
+    def _metrics(self, digests: Iterable[Digest], skipped: list[str]) -> Stored:
+        metrics, rewinds = self.lake.files(_METRICS), self.lake.files(_REWINDS)
+        # Most trees have none, and to look for them takes longer than all else.
+        surviving = f"where not {SUPERSEDED.format(rewinds=f'({self.lake.scan_of(_REWINDS, rewinds)})')}" if rewinds else ""
+        select = f"""
+            select m.exp, c.exp_name, m.stream, m.run, m.seq, m.time, m.step, m.name,
+                if(isnan(m.value), null, m.value) as value, {_PLAIN_TEXT} as text, m.at
+            from ({self.lake.scan_of(_METRICS, metrics)}) m join beside.chosen c on m.exp = c.exp {surviving}"""  # noqa: S608
+        return Stored(select, [*metrics, *rewinds], {"chosen": _chosen(digests)}, {"_plain_text": _plain_text})
+
+    def _files(self, digests: Iterable[Digest], skipped: list[str]) -> Stored:
+        files = self.lake.files(_FILES)
+        select = f"""
+            select m.exp, c.exp_name, m.* exclude (exp, month)
+            from ({self.lake.scan_of(_FILES, files)}) m join beside.chosen c on m.exp = c.exp"""  # noqa: S608
+        return Stored(select, files, {"chosen": _chosen(digests)})
+
     def _experiments(self, subpath: str) -> dict[Path, dict[str, Any]]:
         within = f"{subpath}/" if subpath else ""
         records = {}
@@ -293,6 +319,21 @@ class LakeReader:
             arrow = connection.sql(query).to_arrow_table()
         columns = {name: _values(arrow[name]) for name in arrow.column_names}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+_PLAIN_TEXT = """case when isnan(m.value) then 'nan' when regexp_full_match(m.text, '"[^"\\\\]*"') then m.text[2:-2]
+    else _plain_text(m.text) end"""
+"""The text of a value as the view of the logs has it: a text as it was logged, any other value as JSON."""
+
+
+def _plain_text(text: str) -> str:
+    return text_of(from_json_text(text))
+
+
+def _chosen(digests: Iterable[Digest]) -> Any:
+    """Return a table of ID and name of experiments."""
+    pa, names = package("pyarrow"), {digest.id: digest.name for digest in digests}
+    return pa.table({"exp": pa.array(names.keys(), "string"), "exp_name": pa.array(names.values(), "string")})
 
 
 @contextmanager

@@ -96,6 +96,8 @@ def test_ls_from_a_lake(command, tree):
     assert [done.returncode for done in of_lake] == [0, 0, 0, 0]
     assert all("from the lake file://" in done.stderr and "--fresh reads the logs" in done.stderr for done in of_lake)
     mlv.Exp("runs", "c", capture=()).close()
+    query = ["sql", "runs", "select exp_name, max(value) as top from metrics group by all order by all", "--csv"]
+    assert command(*query, "--lake", "lake").stdout == command(*query).stdout == "exp_name,top\na,1.0\nb,1.0\n"
     assert "c " not in command("ls", "runs", "--lake", "lake").stdout
     assert "c " in command("ls", "runs", "--fresh", env={"MLV_LAKE": "lake"}).stdout
 

@@ -25,10 +25,20 @@ from strategies import metric_values, same, values
 import mlv
 from mlv import lake
 from mlv.bucket.store import open_store
-from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing, LakeTooNew, MlvWarning, NotAnExperiment
+from mlv.errors import (
+    InvalidArgument,
+    LakeDamaged,
+    LakeError,
+    LakeMissing,
+    LakeTooNew,
+    MlvWarning,
+    NotAnExperiment,
+    QueryFailed,
+)
 from mlv.frozen import thawed
 from mlv.lake.summaries import EXACT
 from mlv.query.digest import STATS, Depth
+from mlv.store import layout
 
 PATHS = ["a", "a/x", "a-b", "b", "b/kind/y", "B", "a/x/z", "c d"]
 names = st.sampled_from(["loss", "acc", "val/loss", "Acc", "a.b", "ünd"])
@@ -43,7 +53,15 @@ experiments = st.fixed_dictionaries({
     "is_archived": st.booleans(),
 })  # fmt: skip
 trees = st.dictionaries(st.sampled_from(PATHS), experiments, min_size=3, max_size=len(PATHS))
+QUERIES = [
+    "from metrics order by all",
+    "from experiments order by all",
+    "select * exclude (params), params::varchar from runs order by all",
+    "select m.name, count(*), count(value), max(text) from metrics m join experiments e on exp = id group by all order by all",
+    "select count(*), count(distinct type), max(data) from events",
+]
 PREDICATES = [
+    "id in (select exp from metrics where value > 1)",
     "status = 'ok' and list_contains(tags, 'paper')",
     "kind = 'train' or name < 'b'",
     "params::varchar like '%1%'",
@@ -104,6 +122,10 @@ def test_nothing_differs(tree):
         for predicate in PREDICATES:
             choice = {"where": predicate}
             assert mlv.find(root, lake=url, **choice).paths == mlv.find(root, **choice).paths
+        for query in QUERIES:
+            answer, expected_answer = of_lake.sql(query), of_logs.sql(query)
+            assert answer.arrow().schema == expected_answer.arrow().schema
+            assert list(map(repr, answer.rows())) == list(map(repr, expected_answer.rows()))
         for choice in ({"kind": "train"}, {"tags": "paper"}, {"tags": ["x", "ünd"]}):
             assert mlv.find(root, lake=url, **choice).paths == mlv.find(root, **choice).paths
 
@@ -129,6 +151,35 @@ def test_runs_and_their_children(tmp_path):
         ]
 
     assert runs(mlv.find(tmp_path / "runs", lake=tmp_path / "lake")) == runs(mlv.find(tmp_path / "runs"))
+
+
+def test_what_sql_sees(tmp_path):
+    """The views of a lake leave out what a rewind superseded, have files, and see no others."""
+    folder = make(tmp_path / "runs" / "a")
+    append(folder, *(metrics("r1", seq, seq, x=float(seq), y='a"b', z=[1.5, "n"]) for seq in range(1, 6)))
+    append(folder, logs.line("r2", 1, "rewound", 2, data={"step": 2, "last": {"r1": 5}}), stream=layout.REWOUND)
+    append(folder, metrics("r2", 2, 3, x=-1.0))
+    reference = {"_mlv": "file", "path": "files/a.png", "sha256": "0" * 64, "size": 3, "media_type": "image/png"}
+    append(folder, logs.line("r2", 3, "image", 3, name="shown", step=3, data=reference))
+    make(tmp_path / "runs" / "b")
+    lake.build(tmp_path / "runs", tmp_path / "lake")
+    of_logs, of_lake = mlv.find(tmp_path / "runs"), mlv.find(tmp_path / "runs", lake=tmp_path / "lake")
+
+    for query in (*QUERIES, "from files order by all", "show tables", "describe files"):
+        assert of_lake.sql(query).rows() == of_logs.sql(query).rows(), query
+    assert of_lake.sql("select count(*) from metrics where name = 'x'").fetchone() == (3,)
+    assert of_lake.sql("select text from metrics where name in ('y', 'z') group by all order by all").fetchall() == [
+        ('[1.5,"n"]',), ('a"b',)
+    ]  # fmt: skip
+    assert mlv.find(tmp_path / "runs", where="name = 'b'", lake=tmp_path / "lake").sql("from metrics").rows() == []
+    for query in (
+        "from '/etc/passwd'",
+        f"from read_parquet('{folder}/x.parquet')",
+        "copy metrics to 'x.csv'",
+        "select 1; select 2",
+    ):
+        with pytest.raises(QueryFailed):
+            of_lake.sql(query)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import app
-from mlv.cli.options import AsJson, Below, Bom, Experiments, Safe
+from mlv.cli.options import AsJson, Below, Bom, Experiments, Fresh, Lake, Safe
 from mlv.projections.registry import FORMS
 
 Over = Annotated[
@@ -117,6 +117,8 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     safe: Safe = False,
     bom: Bom = False,
+    lake: Lake = None,
+    fresh: Fresh = False,
 ) -> None:
     """Query the experiments at and below a folder with SQL.
 
@@ -124,9 +126,12 @@ def sql(
 
     Params and metrics are structs: select name, params.lr, metrics."test/loss".min from experiments
     """
-    from mlv.cli import choose, sql  # the other commands do without
+    from mlv.cli import choose, lakes, sql  # the other commands do without
+    from mlv.experiment.experiments import find, in_lake
 
-    sql.run(choose.readable_root(root), query, as_json=as_json, as_csv=as_csv, safe=safe, bom=bom)
+    reader = lakes.opened(root, lake, fresh)
+    experiments = find(choose.readable_root(root), fresh=True) if reader is None else in_lake(reader)
+    sql.run(experiments, query, as_json=as_json, as_csv=as_csv, safe=safe, bom=bom)
 
 
 @app.command("export")

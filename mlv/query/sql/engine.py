@@ -6,9 +6,9 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -38,6 +38,22 @@ class Limits:
     """Rows that are returned, from the first on."""
     threads: int = 2
     memory: str = "512MB"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A view over Parquet files, of which DuckDB reads what a query needs."""
+
+    select: str
+    paths: Sequence[str]
+    tables: Mapping[str, Any] = field(default_factory=dict)
+    """Arrow tables that the view joins with, by name in the schema `beside`."""
+    functions: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """Functions from text to text that the view calls, by name."""
+
+
+LongView = Callable[[Iterable[Digest], list[str]], "Any | Stored"]
+"""Makes a view of experiments, and adds the damaged lines that it passes over."""
 
 
 class Result:
@@ -107,6 +123,7 @@ def query(
     digests: Callable[[bool], Sequence[Digest]],
     watch: Callable[[Sequence[Digest]], Iterable[Digest]] = iter,
     limits: Limits | None = None,
+    long_views: Mapping[str, LongView] = LONG_VIEWS,
 ) -> Result:
     """Run a query over the views; only the views that it names are read.
 
@@ -115,6 +132,7 @@ def query(
         digests: Returns the experiments; its argument says whether their metrics are needed.
         watch: Iterates over them while their lines are read, and may show progress.
         limits: Of DuckDB's work, not of reading the views.
+        long_views: The functions that make the views of which digests do not suffice.
 
     Raises:
         QueryFailed: DuckDB does not accept it, it returns no table, or it takes too long.
@@ -125,12 +143,18 @@ def query(
         names = session.views_in(text)
         chosen = digests("experiments" in names) if names else []
         skipped: list[str] = []
-        for name in names:
-            session.register(name, VIEWS[name](chosen) if name in VIEWS else LONG_VIEWS[name](watch(chosen), skipped))
-        return Result(session.run(text), skipped)
+        views = {name: VIEWS[name](chosen) if name in VIEWS else long_views[name](watch(chosen), skipped) for name in names}
+        with _having(session, views, limits) as able:
+            return Result(able.run(text), skipped)
 
 
-def matching(predicate: str, digests: Sequence[Digest], table: Any = None, limits: Limits | None = None) -> list[bool]:
+def matching(
+    predicate: str,
+    digests: Sequence[Digest],
+    table: Any = None,
+    limits: Limits | None = None,
+    long_views: Mapping[str, LongView] = LONG_VIEWS,
+) -> list[bool]:
     """Return for each experiment whether a predicate over the view `experiments` holds.
 
     Args:
@@ -138,6 +162,7 @@ def matching(predicate: str, digests: Sequence[Digest], table: Any = None, limit
         digests: The experiments.
         table: Their view, where it was made before: that takes a hundred times as long as the predicate.
         limits: As in `query`.
+        long_views: As in `query`.
 
     Raises:
         QueryFailed, MissingExtra: As `query`.
@@ -145,14 +170,16 @@ def matching(predicate: str, digests: Sequence[Digest], table: Any = None, limit
     _check_text(predicate, "where", "params.lr < 0.1")
     with closing(_Session(limits)) as session:
         table = experiments(digests) if table is None else table
-        session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
+        views = {"experiments": table.append_column("_row", column(range(table.num_rows)))}
         # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
         text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
+        session.register("experiments", views["experiments"])
         session.parsed(text, predicate)
         for name in session.tables_in(text):
             if name != "experiments":  # in a query within the predicate
-                session.register(name, VIEWS[name](digests) if name in VIEWS else LONG_VIEWS[name](digests, []))
-        matches = session.run(text, predicate)
+                views[name] = VIEWS[name](digests) if name in VIEWS else long_views[name](digests, [])
+        with _having(session, views, limits) as able:
+            matches = able.run(text, predicate)
     rows = set(matches.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
 
@@ -162,10 +189,20 @@ def _check_text(text: object, argument: str, example: str) -> None:
         raise QueryFailed(f"{argument}={text!r} is no text, or empty: give one, such as {example!r}", query=text)
 
 
+@contextmanager
+def _having(session: _Session, views: Mapping[str, Any], limits: Limits | None) -> Iterator[_Session]:
+    """Give a session that has views: this one, or where some are over files, another one, which may read those alone."""
+    paths = [path for view in views.values() if isinstance(view, Stored) for path in view.paths]
+    with closing(_Session(limits, paths)) if paths else nullcontext(session) as able:
+        for name, view in views.items():
+            able.register(name, view)
+        yield able
+
+
 class _Session:
     """One connection, and the names that are registered in it."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, paths: Sequence[str] = ()) -> None:
         package("pyarrow", "sql")
         self._duckdb = package("duckdb", "sql")
         self._limits = limits
@@ -175,6 +212,8 @@ class _Session:
         self._connection = self._duckdb.connect(config={**SETTINGS, **own, "temp_directory": self._spill})
         # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
+        if paths:
+            self._connection.execute(f"set allowed_paths = [{', '.join(map(literal, paths))}]")
         for setting in _LOCKS:
             self._connection.execute(f"set {setting}")
         self._registered_names: set[str] = set()
@@ -229,8 +268,23 @@ class _Session:
         return statements
 
     def register(self, name: str, table: Any) -> None:
-        self._connection.register(name, table)
+        if isinstance(table, Stored):
+            table = self._create(name, table)
+        else:
+            self._connection.register(name, table)
         self._registered_names |= {name, *_dotted(table.schema)}
+
+    def _create(self, name: str, view: Stored) -> Any:
+        """Create a view over files; return a table without rows that has its columns."""
+        self._connection.execute("create schema if not exists beside")
+        for other, table in view.tables.items():
+            self._connection.register(f"_{other}", table)
+            self._connection.execute(f"create or replace table beside.{other} as from _{other}")
+            self._connection.unregister(f"_{other}")
+        for other, function in view.functions.items():
+            self._connection.create_function(other, function, ["VARCHAR"], "VARCHAR")
+        self._connection.execute(f"create view {name} as {view.select}")
+        return self._connection.sql(f"from {name} limit 0").to_arrow_table()
 
     def run(self, text: str, original: str | None = None) -> Any:
         """Return the table that a query gives."""
@@ -331,10 +385,10 @@ def _new_folder() -> str:
 def _in_utc(table: Any) -> Any:
     """Return a table with moments in UTC, as everywhere in the log: the zone matters only within a query."""
     pa = package("pyarrow", "sql")
-    for index, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
-            column = table.column(index).cast(pa.timestamp(field.type.unit, "UTC"))
-            table = table.set_column(index, pa.field(field.name, column.type), column)
+    for index, own in enumerate(table.schema):
+        if pa.types.is_timestamp(own.type) and own.type.tz is not None:
+            column = table.column(index).cast(pa.timestamp(own.type.unit, "UTC"))
+            table = table.set_column(index, pa.field(own.name, column.type), column)
     return table
 
 
@@ -359,11 +413,11 @@ def _last(name: str) -> str:
 
 def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:
     """Yield the names of all columns, as they are written in SQL."""
-    for field in fields:
-        name = identifier(field.name)
+    for own in fields:
+        name = identifier(own.name)
         yield prefix + name
-        if hasattr(field.type, "num_fields") and str(field.type).startswith("struct<"):
-            yield from _dotted([field.type.field(index) for index in range(field.type.num_fields)], f"{prefix}{name}.")
+        if hasattr(own.type, "num_fields") and str(own.type).startswith("struct<"):
+            yield from _dotted([own.type.field(index) for index in range(own.type.num_fields)], f"{prefix}{name}.")
 
 
 def identifier(name: str) -> str:
