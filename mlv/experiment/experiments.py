@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlv.executors import On
     from mlv.experiment.page import NotebookPage
     from mlv.lake.reading import LakeReader
+    from mlv.query.many.aggregate import Points
 
 _LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
@@ -309,6 +310,11 @@ class Experiments(FamilyCalls):
         if isinstance(self._reader, DigestReader):
             return LONG_VIEWS
         return {**LONG_VIEWS, **self._reader.views, "events": self._events_of_logs}
+
+    @property
+    def _points(self) -> Points | None:
+        """Gives the points of experiments that are read from a lake; None where logs are read."""
+        return None if isinstance(self._reader, DigestReader) else self._reader.points
 
     def _events_of_logs(self, digests: Iterable[Digest], skipped: list[str]) -> Any:
         logs = self._of([digest.path for digest in digests])._of_logs()

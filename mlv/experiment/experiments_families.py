@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlv.errors import InvalidArgument
 from mlv.experiment.digest_reader import depth_for, depth_of, opened
 from mlv.query.digest import Depth, Digest
-from mlv.query.many import families, grids
+from mlv.query.many import axes, families, grids
 from mlv.query.many.grids import Grid
 from mlv.query.many.statistics import STATS
 from mlv.query.sql import engine
@@ -16,6 +16,7 @@ from mlv.query.sql import engine
 if TYPE_CHECKING:
     from mlv.executors import On
     from mlv.experiment.experiments import Experiments
+    from mlv.query.many.aggregate import Points
     from mlv.query.many.plot import Limits, Line, Style
 
 
@@ -28,6 +29,8 @@ class FamilyCalls:
             """Return a digest of each experiment; see `Experiments`."""
 
         def _of_logs(self) -> Experiments: ...
+        @property
+        def _points(self) -> Points | None: ...
         def _parent_of(self, digest: Digest) -> Digest | None: ...
         def _while_watched(self, digests: Sequence[Digest]) -> Iterator[Digest]: ...
         def _with_params(self, digests: Sequence[Digest], required: Mapping[str, Any], subject: str) -> list[Digest]: ...
@@ -67,7 +70,7 @@ class FamilyCalls:
             reruns: Of experiments that are equal in the nuisance keys too: `latest` takes the one made last and warns,
                 `all` takes all, `error` refuses.
             on: Where the logs are read, with the same result: a number of processes, `processes:4`, `dask://host:8786` for a
-                Dask scheduler, or any `concurrent.futures.Executor`. None is this process.
+                Dask scheduler, or any `concurrent.futures.Executor`. None is this process. A lake is read in this process.
 
         Raises:
             InvalidArgument: A param, coordinate or stat is unknown; or there are reruns, and `reruns="error"`; or `on` names
@@ -79,12 +82,17 @@ class FamilyCalls:
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        logs = self._of_logs()
+        # Pauses are events, which only the logs have.
+        points = None if x == axes.ACTIVE else self._points
+        experiments = self if points is not None else self._of_logs()
         with opened(on) as executor:
-            members = logs._members(logs.digests(depth_for(x), executor), over, reruns)
-            return aggregate_.aggregate(
-                members, logs._parent_of, over, metrics, x, stats, ci, logs._while_watched, grid, executor
+            digests = experiments.digests(depth_for(x) if points is None else Depth.METRICS, executor)
+            members, parent_of, show = (
+                experiments._members(digests, over, reruns),
+                experiments._parent_of,
+                experiments._while_watched,
             )
+            return aggregate_.aggregate(members, parent_of, over, metrics, x, stats, ci, show, grid, executor, points)
 
     def paired(
         self,

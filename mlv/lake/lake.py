@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.digests import sha256
-from mlv.errors import InvalidArgument, LakeMissing
+from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
@@ -181,6 +181,22 @@ class Lake:
             "plans": max((number for number in numbers if number is not None), default=0),
             "as_of": None if moment is None else moment.isoformat(), "age_s": self.age_s, "tables": tables,
         }  # fmt: skip
+
+
+@contextmanager
+def reading(lake: Lake) -> Iterator[None]:
+    """Translate errors of DuckDB over the tables of a lake.
+
+    Raises:
+        LakeDamaged: A file is missing, or is not what it was.
+    """
+    try:
+        yield
+    except package("duckdb", "sql").Error as error:
+        text = " ".join(str(error).split())[:300]
+        raise LakeDamaged(
+            f"the tables of {lake.url} cannot be read ({text}): fresh=True (`--fresh`) reads the logs", url=lake.url
+        ) from error
 
 
 def _checked(table: str) -> str:

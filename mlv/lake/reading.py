@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,9 +14,10 @@ from urllib.parse import unquote
 from mlv.bucket.mirror import Mirror, tell
 from mlv.bucket.store import checked_url, is_url, open_store
 from mlv.encoding import utc_text
-from mlv.errors import BucketError, InvalidArgument, LakeDamaged, LakeError, LakeMissing, MissingExtra, MlvWarning
+from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
 from mlv.frozen import FrozenDict, frozen
-from mlv.lake.lake import RAW, Lake
+from mlv.lake.lake import RAW, Lake, reading
+from mlv.lake.points import LakePoints
 from mlv.lake.record import KEY
 from mlv.lake.summaries import exact_values
 from mlv.lake.views import SUPERSEDED
@@ -36,7 +36,6 @@ from mlv.store.meta import Meta
 from mlv.store.paths import bucket_url
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_FRESH = "fresh=True (`--fresh`) reads the logs"
 _SHORT = ("id", "made_as", "kind", "status", "path", "created", "started", "duration_s", "total_s", "parent", "archived")
 """Columns of the table of experiments that a list shows."""
 _LONG = ("id", "tags", "notes", "params", "git", "machine")
@@ -254,6 +253,10 @@ class LakeReader:
         """The views of SQL that the tables suffice for, beside those of digests."""
         return {_METRICS: self._metrics, _FILES: self._files}
 
+    def points(self, digests: Sequence[Digest], is_requested: Callable[[str], bool]) -> LakePoints:
+        """Return the points of experiments, which are asked for in this order."""
+        return LakePoints(self.lake, digests, is_requested)
+
     def _metrics(self, digests: Iterable[Digest], skipped: list[str]) -> Stored:
         metrics, rewinds = self.lake.files(_METRICS), self.lake.files(_REWINDS)
         # Most trees have none, and to look for them takes longer than all else.
@@ -334,20 +337,6 @@ def _chosen(digests: Iterable[Digest]) -> Any:
     """Return a table of ID and name of experiments."""
     pa, names = package("pyarrow"), {digest.id: digest.name for digest in digests}
     return pa.table({"exp": pa.array(names.keys(), "string"), "exp_name": pa.array(names.values(), "string")})
-
-
-@contextmanager
-def reading(lake: Lake) -> Iterator[None]:
-    """Translate errors of DuckDB over the tables of a lake.
-
-    Raises:
-        LakeDamaged: A file is missing, or is not what it was.
-    """
-    try:
-        yield
-    except package("duckdb", "sql").Error as error:
-        text = " ".join(str(error).split())[:300]
-        raise LakeDamaged(f"the tables of {lake.url} cannot be read ({text}): {_FRESH}", url=lake.url) from error
 
 
 def _values(column: Any) -> list[Any]:

@@ -31,6 +31,7 @@ from mlv.errors import (
     LakeError,
     LakeMissing,
     LakeTooNew,
+    MlvError,
     MlvWarning,
     NotAnExperiment,
     QueryFailed,
@@ -60,6 +61,14 @@ QUERIES = [
     "select m.name, count(*), count(value), max(text) from metrics m join experiments e on exp = id group by all order by all",
     "select count(*), count(distinct type), max(data) from events",
 ]
+AXES = [
+    {},
+    {"x": None},
+    {"x": "elapsed"},
+    {"x": "metrics.loss"},
+    {"x": "at.epoch", "over": "lr"},
+    {"metrics": "*/*", "grid": 3},
+]
 PREDICATES = [
     "id in (select exp from metrics where value > 1)",
     "status = 'ok' and list_contains(tags, 'paper')",
@@ -81,9 +90,22 @@ def log(root, path, own):
             if own["mode"]:
                 exp.log.describe("loss", mode=own["mode"], summary="best", format=".3g")
             for step, data in enumerate(own["metrics"]):
-                exp.log(data, step=step)
+                exp.log.at(epoch=step // 2)(data, step=step)
     if own["is_archived"]:
         mlv.Exp.open(folder).archive()
+
+
+def outcome(call, **options):
+    """What a call returns, or how it fails."""
+    try:
+        return call(**options)
+    except MlvError as error:
+        return f"{type(error)}: {error}"
+
+
+def reprs(table):
+    """The cells of a table, in which NaN equals NaN, and 1 is not 1.0."""
+    return [list(table.columns), *([repr(value) for value in row] for row in table.itertuples(index=False))]
 
 
 def alike(one, other):
@@ -119,6 +141,7 @@ def test_nothing_differs(tree):
         assert [one.path for one, other in zip(ours, theirs, strict=True) if not alike(one, other)] == []
         frame, expected = of_lake.frame(stats=STATS), of_logs.frame(stats=STATS)
         assert list(zip(frame.columns, frame.dtypes, strict=True)) == list(zip(expected.columns, expected.dtypes, strict=True))
+        assert reprs(frame) == reprs(expected)
         for predicate in PREDICATES:
             choice = {"where": predicate}
             assert mlv.find(root, lake=url, **choice).paths == mlv.find(root, **choice).paths
@@ -126,6 +149,13 @@ def test_nothing_differs(tree):
             answer, expected_answer = of_lake.sql(query), of_logs.sql(query)
             assert answer.arrow().schema == expected_answer.arrow().schema
             assert list(map(repr, answer.rows())) == list(map(repr, expected_answer.rows()))
+        for options in AXES:
+            table, expected_table = (outcome(found.aggregate, **options) for found in (of_lake, of_logs))
+            if isinstance(expected_table, str):
+                assert table == expected_table
+            else:
+                assert table.dtypes.to_dict() == expected_table.dtypes.to_dict()
+                assert reprs(table) == reprs(expected_table)
         for choice in ({"kind": "train"}, {"tags": "paper"}, {"tags": ["x", "ünd"]}):
             assert mlv.find(root, lake=url, **choice).paths == mlv.find(root, **choice).paths
 

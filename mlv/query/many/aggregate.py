@@ -28,6 +28,8 @@ from mlv.store.streams import Skipped
 
 Show = Callable[[Sequence[Digest]], Iterable[Digest]]
 """Iterates over experiments while they are read, and may show progress."""
+Points = Callable[[Sequence[Digest], Callable[[str], bool]], values_.TableOf]
+"""Gives the stored points of experiments, of the metrics of which a function says that they are wanted."""
 
 
 def aggregate(
@@ -41,8 +43,9 @@ def aggregate(
     show: Show = iter,
     grid: Grid = grids.EXACT,
     on: On = None,
+    points: Points | None = None,
 ) -> Any:
-    """Implement `Experiments.aggregate`."""
+    """Implement `Experiments.aggregate`; with `points`, from where these are stored, in this process."""
     grids.checked_grid(grid)
     np, pandas = package("numpy"), package("pandas")
     all_families = families.families(digests, over, parent_of)
@@ -50,7 +53,12 @@ def aggregate(
     metrics = metrics if texts(metrics) is None else texts(metrics)
     named_stats = texts(stats)
     reading = values_.Reading(metrics, x)
-    pooling = partial(_pooled, metrics, x, stats if named_stats is None else named_stats, ci, grid)
+    table_of = None
+    if points is not None:
+        is_requested, axis = values_.matcher(texts(metrics)), str(x).removeprefix(axes.METRICS)
+        members = [digests[number] for family in all_families for number in family.members]
+        table_of, on = points(members, lambda name: is_requested(name) or name == axis), None
+    pooling = partial(_pooled, metrics, x, stats if named_stats is None else named_stats, ci, grid, table_of)
     tables, skipped = [], list[str]()
     with executor_of(on) as executor:
         for pooled in run_on_experiments(executor, pooling, _portions(all_families, digests, show)):
@@ -118,10 +126,12 @@ def _portions(all_families: Sequence[Family], digests: Sequence[Digest], show: S
             first, sizes, members, size = number + 1, [], [], 0
 
 
-def _pooled(metrics: Any, x: str | None, stats: Any, ci: float | None, grid: Grid, portion: _Portion) -> _Pooled:
+def _pooled(
+    metrics: Any, x: str | None, stats: Any, ci: float | None, grid: Grid, table_of: values_.TableOf | None, portion: _Portion
+) -> _Pooled:
     """Read the members of some families, and return the statistics of each."""
     np = package("numpy")
-    reading = values_.Reading(metrics, x)
+    reading = values_.Reading(metrics, x, table_of=table_of)
     values = values_.joined(reading.values(enumerate(portion.digests)))
     width = max(1, len(reading.logged.metrics))
     ends = np.cumsum(portion.sizes)

@@ -79,6 +79,9 @@ def joined(chunks: Iterable[Values]) -> Values:
     return Values([], member, metric, x, value, [hole for chunk in all_chunks for hole in chunk.skipped])
 
 
+TableOf = Callable[[Digest], Any]
+"""Gives the points of an experiment, as `mlv.query.metrics.long_table` does: at least those that are requested."""
+
 _BATCH = 16
 """Experiments that are parsed at once."""
 
@@ -107,16 +110,24 @@ class Reading:
     """Reads values of metrics, of one experiment after the other, and checks at the end that all requested ones exist."""
 
     def __init__(
-        self, requested: str | Iterable[str] | None, x: str | None, cuts: Mapping[Path, Mapping[str, int]] | None = None
+        self,
+        requested: str | Iterable[str] | None,
+        x: str | None,
+        cuts: Mapping[Path, Mapping[str, int]] | None = None,
+        table_of: TableOf | None = None,
     ) -> None:
-        """Prepare to read: of an experiment with a cut, by its folder, only up to the last `seq` of each run in it."""
+        """Prepare to read: of an experiment with a cut, by its folder, only up to the last `seq` of each run in it.
+
+        With `table_of` no log is read: it has the points, and the digests have the numbers of all metrics.
+        """
         self._cuts = cuts or {}
+        self._table_of = table_of
         self._requested = None if requested is None else texts(requested)
         if self._requested is None and requested is not None:
             raise InvalidArgument(
                 f"metrics={requested!r}: give names, or patterns over names, such as 'train/*'", metrics=requested
             )
-        self._is_requested = _matcher(self._requested)
+        self._is_requested = matcher(self._requested)
         self._x = x
         self.logged = Logged()
 
@@ -125,6 +136,9 @@ class Reading:
         np, members = package("numpy"), iter(members)
         batches = iter(lambda: list(islice(members, _BATCH)), [])
         for logs in in_threads(self._read_batch, batches, PARSERS):
+            if len(logs) > 1:
+                names = filter(self._is_requested, _in_order_of_members(logs))
+                self.logged.include(Logged(metrics=dict.fromkeys(names, 0)))
             for log in logs:
                 # Every name gets a number once, in the order of the experiments: groups are numbers from here on.
                 requested = {name: 0 for name in log.names if self._is_requested(name)}
@@ -157,6 +171,8 @@ class Reading:
 
     def _read_batch(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
         """Read a batch of experiments: plain logs together, all others one by one."""
+        if self._table_of is not None:
+            return [self._read_stored(member, digest) for member, digest in batch]
         if axes.is_special(self._x) or self._cuts:
             return [self._read_one(member, digest) for member, digest in batch]
         alike = [pair for pair in batch if not self._chooses_values(pair[1])]
@@ -187,8 +203,12 @@ class Reading:
 
     def _read_chosen(self, member: int, digest: Digest) -> LogValues:
         """Read one experiment that says itself which values stand for its metrics."""
-        np, log = package("numpy"), self._read_one(member, digest)
         summaries = read_digest(digest.path, digest.id, digest.meta).metrics
+        return self._with_chosen(member, self._read_one(member, digest), summaries)
+
+    def _with_chosen(self, member: int, log: LogValues, summaries: Mapping[str, Summary]) -> LogValues:
+        """Return values with those that summaries choose in place of the others of their metrics."""
+        np = package("numpy")
         numbers = {name: _chosen_number(summary) for name, summary in summaries.items() if summary.statistic != LAST}
         names = list(dict.fromkeys([*log.names, *numbers]))
         keep = np.array([name not in numbers for name in log.names], bool)[log.metric] if log.names else log.metric > 0
@@ -205,16 +225,40 @@ class Reading:
             has_numbers=bool(keep.any()) or bool(chosen),
         )
 
+    def _read_stored(self, member: int, digest: Digest) -> LogValues:
+        """Read one experiment from where its points are stored, or from its digest, where that suffices."""
+        np = package("numpy")
+        logged = [name for name, summary in digest.metrics.items() if summary.count or summary.last is not None]
+        values = _standing(digest, self._is_requested) if self._x is None else None
+        if values is None:
+            assert self._table_of is not None
+            log = self._of_table(member, digest, self._table_of(digest), [])
+            names = list(dict.fromkeys([*logged, *log.names]))
+            codes = np.array(list(map(names.index, log.names)) or [0], np.int64)
+            log = replace(log, names=names, metric=codes[log.metric])
+            return log if self._x is not None else self._with_chosen(member, log, digest.metrics)
+        names = list(digest.metrics)
+        codes, count = np.array(list(map(names.index, values)), np.int64), len(values)
+        return LogValues(
+            names, np.full(count, member), codes, np.zeros(count), np.array(list(values.values()), float), bool(values)
+        )
+
     def _read_one(self, member: int, digest: Digest) -> LogValues:
         """Read one experiment, plain or not."""
-        np = package("numpy")
         holes: list[Skipped] = []
         table = long_table.metrics_of_many(digest.path, holes, self._cuts.get(digest.path))
+        return self._of_table(member, digest, table, holes)
+
+    def _of_table(self, member: int, digest: Digest, table: Any, holes: Sequence[Skipped]) -> LogValues:
+        """Return the values of a metrics table."""
+        np = package("numpy")
         codes, own = coded(table.column("name"))
-        is_requested = np.array([self._is_requested(name) for name in own], bool)
         value, is_number = numbers(table)
         # Later values win at equal x, so that the order of the events has to be known before anything is left out.
         order = in_order(table)
+        if len(own) > 1:
+            codes, own = _by_first_line(table, order, codes, own)
+        is_requested = np.array([self._is_requested(name) for name in own], bool)
         position = positions(table, self._x, order, digest)
         at = numbered(position[order], codes[order]) if self._x == STEP else position[order]
         is_kept = (is_requested[codes] if own else codes > 0)[order] & is_number[order]
@@ -226,13 +270,59 @@ class Reading:
         return LogValues(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
 
 
+def _by_first_line(table: Any, order: Any, codes: Any, names: Sequence[str]) -> tuple[Any, list[str]]:
+    """Return codes and names in the order of the first lines, stream by stream: a table has its rows as they were parsed."""
+    np = package("numpy")
+    streams, _ = coded(table.column("stream"))
+    by_stream = order[np.argsort(streams[order], kind="stable")]
+    firsts = np.unique(codes[by_stream], return_index=True)[1]
+    ranks = np.argsort(firsts)
+    numbers_of_ranks = np.empty(len(names), np.int64)
+    numbers_of_ranks[ranks] = np.arange(len(names))
+    return numbers_of_ranks[codes], [names[number] for number in ranks]
+
+
+_NOBODY = 1 << 60
+
+
+def _in_order_of_members(logs: Sequence[LogValues]) -> list[str]:
+    """Return the names of metrics in the order of the experiments with values of them, and of the lines of each.
+
+    Plain logs were read together, before or after the others.
+    """
+    np = package("numpy")
+    first: dict[str, tuple[int, int]] = {}
+    for log in logs:
+        member = np.full(len(log.names), _NOBODY, np.int64)
+        np.minimum.at(member, log.metric, log.member)
+        for index, name in enumerate(log.names):
+            key = (int(member[index]), index)
+            first[name] = min(first.get(name, key), key)
+    return sorted(first, key=first.__getitem__)
+
+
+def _standing(digest: Digest, is_requested: Callable[[str], bool]) -> dict[str, float] | None:
+    """Return the number that stands for each metric by its digest; None where that does not tell the last number of one."""
+    numbers: dict[str, float] = {}
+    for name, summary in digest.metrics.items():
+        if not is_requested(name):
+            continue
+        number = _chosen_number(summary)
+        if number is not None:
+            numbers[name] = number
+        elif summary.statistic == LAST:
+            return None
+    return numbers
+
+
 def _chosen_number(summary: Summary) -> float | None:
     """Return the value that stands for a metric as a float; truth values count as 1 and 0, others are none."""
     value = summary.value
     return nearest_float(value) if isinstance(value, (int, float)) else None
 
 
-def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
+def matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
+    """Return a function that says whether a name is like one of some patterns; of any name, if there are none."""
     if patterns is None:
         return lambda name: True
     matchers = [name_matcher(pattern) for pattern in patterns]
