@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -32,6 +33,7 @@ def opened(root: Path, lake: str | None, fresh: bool) -> LakeReader | None:
         return None  # most lists know no lake, and need none of its packages
     from mlv.lake.reading import reader_of
 
+    gc.disable()  # rows are many and no garbage, and the process ends soon
     reader = reader_of(root if url is None else url, lake, fresh=fresh)
     if reader is not None:
         say(f"as of {words.duration(reader.age_s)} ago, from the lake {reader.lake.url}: --fresh reads the logs")
@@ -42,36 +44,29 @@ def rows(reader: LakeReader, root: Path, now: datetime, *, is_whole: bool = Fals
     """Yield the row of each experiment of a lake, parents before their sub-experiments; the paths begin with the root."""
     shown = {} if is_whole else reader.shown(METRICS_SHOWN)
     top = os.fspath(root)
-    depth = len(os.fspath(reader.folder))
-    for folder, record in reader.records.items():
-        path = os.fspath(folder)[depth:].strip(os.sep)
+    begin = "" if top == "." else os.path.join(top, "")
+    for path, record in reader.listed.items():
         metrics = shown.get(record["id"], [])
         whole: dict[str, Any] = {}
-        if is_whole and (digest := reader.digest(folder, Depth.METRICS)) is not None:
+        if is_whole and (digest := reader.digest(reader.folder / path, Depth.METRICS)) is not None:
             values = {name: summary.value for name, summary in digest.metrics.items() if summary.has_value}
             metrics = [(name, value, None) for name, value in list(values.items())[:METRICS_SHOWN]]
             whole = {"tags": list(digest.tags), "metrics": values, "damaged": []}
-        yield _row(record, os.path.join(top, path) if path and top != "." else path or top, metrics, now, whole)
+        yield _row(record, begin + path.replace("/", os.sep) if path else top, metrics, now, whole)
 
 
 def _row(
     record: Mapping[str, Any], path: str, metrics: list[tuple[str, Any, str | None]], now: datetime, whole: Mapping[str, Any]
 ) -> Row:
-    started = record["started"] or record["created"]
-    is_running = record["status"] == "running" and record["started"] is not None
+    created, started = record["created"], record["started"]
+    is_running = started is not None and record["status"] == "running"
+    duration_s = (now - started).total_seconds() if is_running else record["duration_s"]
+    texts = [[name, words.number(value, form)] for name, value, form in metrics]
     return Row(
-        path=path,
-        name=layout.name_of(path),
-        made_as=record["made_as"],
-        id=record["id"],
-        kind=record["kind"],
-        created=None if record["created"] is None else utc_text(record["created"]),
-        parent=record["parent"],
-        archived=bool(record["archived"]),
-        status=record["status"],
-        started=None if started is None else utc_text(started),
-        duration_s=(now - record["started"]).total_seconds() if is_running else record["duration_s"],
-        error=None,
-        metric_texts=[[name, words.number(value, form)] for name, value, form in metrics],
-        **whole,
-    )
+        path, layout.name_of(path), record["made_as"], record["id"], record["kind"], _utc(created), record["parent"],
+        record["archived"], record["status"], _utc(started or created), duration_s, None, texts, **whole,
+    )  # fmt: skip
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else utc_text(moment)

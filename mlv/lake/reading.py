@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from mlv.bucket.mirror import Mirror, tell
-from mlv.bucket.store import checked_url, is_url, open_store
+from mlv.bucket.store import checked_url, is_url
 from mlv.encoding import utc_text
 from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
 from mlv.frozen import FrozenDict, frozen
 from mlv.lake.lake import RAW, Lake, reading
 from mlv.lake.points import LakePoints
-from mlv.lake.record import KEY
 from mlv.lake.summaries import exact_values
 from mlv.lake.views import SUPERSEDED
 from mlv.notices import warn
@@ -177,12 +177,20 @@ class LakeReader:
                 f"or fresh=True",
                 url=lake.url,
             )
-        self.records: dict[Path, dict[str, Any]] = self._experiments(subpath)
-        """The rows of the table of experiments that a list needs, by folder, in the order of a walk."""
-        self._by_id = {record["id"]: folder for folder, record in self.records.items()}
+        self.listed: dict[str, Record] = self._experiments(subpath)
+        """The rows of the table of experiments that a list needs, by path below the folder, in the order of a walk."""
         self._long: dict[str, Record] | None = None
         self._runs: dict[str, tuple[RunView, ...]] | None = None
         self._summaries: dict[str, dict[str, Summary]] | None = None
+
+    @cached_property
+    def records(self) -> dict[Path, Record]:
+        """The same rows, by folder."""
+        return {self.folder / path: record for path, record in self.listed.items()}
+
+    @cached_property
+    def _by_id(self) -> dict[str, Path]:
+        return {record["id"]: folder for folder, record in self.records.items()}
 
     @property
     def age_s(self) -> float:
@@ -274,7 +282,7 @@ class LakeReader:
             from ({self.lake.scan_of(_FILES, files)}) m join beside.chosen c on m.exp = c.exp"""  # noqa: S608
         return Stored(select, files, {"chosen": _chosen(digests)})
 
-    def _experiments(self, subpath: str) -> dict[Path, dict[str, Any]]:
+    def _experiments(self, subpath: str) -> dict[str, Record]:
         within = f"{subpath}/" if subpath else ""
         records = {}
         for record in self._rows("experiments", _SHORT):
@@ -282,7 +290,7 @@ class LakeReader:
             if path == subpath or path.startswith(within):
                 records[path[len(within) :]] = record
         # In the order in which a walk meets folders.
-        return {self.folder / path: records[path] for path in sorted(records, key=lambda path: path.split("/") if path else [])}
+        return {path: records[path] for path in sorted(records, key=lambda path: path.split("/") if path else [])}
 
     def shown(self, count: int) -> dict[str, list[tuple[str, Any, str | None]]]:
         """Return of each experiment so many metrics, the described ones first: name, value and format."""
@@ -292,11 +300,10 @@ class LakeReader:
             f"order by exp, description is null, position"
         )
         result: dict[str, list[tuple[str, Any, str | None]]] = {}
-        for row in self._queried(query, "summaries"):
-            described = from_json_text(row["description"]) if row["description"] else {}
-            form = described.get("format") if isinstance(described, Mapping) else None
-            value = exact_values(row["exact"]).get("value", row["value"])
-            result.setdefault(row["exp"], []).append((row["name"], value, form if isinstance(form, str) else None))
+        for exp, name, number, exact, description in zip(*self._columns(query, "summaries").values(), strict=True):
+            value = exact_values(exact).get("value", number) if exact else number
+            form = from_json_text(description).get("format") if description else None
+            result.setdefault(exp, []).append((name, value, form if isinstance(form, str) else None))
         return result
 
     def _read_summaries(self) -> dict[str, dict[str, Summary]]:
@@ -318,10 +325,13 @@ class LakeReader:
 
     def _queried(self, query: str, table: str) -> list[dict[str, Any]]:
         """Return the rows of a query over one table."""
+        columns = self._columns(query, table)
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _columns(self, query: str, table: str) -> dict[str, list[Any]]:
         with reading(self.lake), self.lake.connected(table) as connection:
             arrow = connection.sql(query).to_arrow_table()
-        columns = {name: _values(arrow[name]) for name in arrow.column_names}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return {name: _values(arrow[name]) for name in arrow.column_names}
 
 
 _PLAIN_TEXT = """case when isnan(m.value) then 'nan' when regexp_full_match(m.text, '"[^"\\\\]*"') then m.text[2:-2]
@@ -344,8 +354,8 @@ def _values(column: Any) -> list[Any]:
     pa = package("pyarrow")
     if not pa.types.is_timestamp(column.type):
         return column.to_pylist()  # type: ignore[no-any-return]
-    moments = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
-    return [None if moment is None else _EPOCH + timedelta(microseconds=moment) for moment in moments]
+    moments = column.cast(pa.timestamp("us", "UTC")).to_numpy().astype("datetime64[us]").tolist()
+    return [None if moment is None else moment.replace(tzinfo=timezone.utc) for moment in moments]
 
 
 def _views(rows: Sequence[Record], parent: str | None) -> tuple[RunView, ...]:
@@ -396,24 +406,29 @@ def reader_of(
         if fresh:
             raise InvalidArgument("lake= and fresh=True together: give one of them", lake=lake)
         return LakeReader(Lake(lake), root)
-    url = None if fresh else LAKE.get() or _beside(root)
-    if url is None:
+    if fresh:
         return None
     try:
-        return LakeReader(Lake(url), root)
+        if (named := LAKE.get()) is not None:
+            return LakeReader(Lake(named), root)
+        opened = _beside(root)
+        return None if opened is None else LakeReader(opened, root)
     except (LakeError, BucketError, MissingExtra) as error:
         warn(f"the logs are read, and not the lake: {error}", MlvWarning)
         return None
 
 
-def _beside(root: str | os.PathLike[str]) -> str | None:
-    """Return the URL of the lake of a bucket, if it has one."""
+def _beside(root: str | os.PathLike[str]) -> Lake | None:
+    """Return the lake of a bucket, if it has one.
+
+    Raises:
+        LakeError, MissingExtra: It cannot be used.
+    """
     url = bucket_url(root if isinstance(root, str) else os.fspath(root))
     if url is None:
         return None
     base, mark, options = url.partition("?")
-    lake = f"{base.rstrip('/')}/{layout.HOUSEKEEPING}/lake{mark}{options}"
     try:
-        return lake if open_store(lake).head(KEY) is not None else None
-    except BucketError:
-        return None  # the logs are not read either, and that error says more
+        return Lake(f"{base.rstrip('/')}/{layout.HOUSEKEEPING}/lake{mark}{options}")
+    except (LakeMissing, BucketError):
+        return None  # where the bucket cannot be read, the error of who reads the logs says more

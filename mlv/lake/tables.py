@@ -114,7 +114,11 @@ class Tables:
                 self._delta.DeltaTable.create(
                     self.uri(name), schemas()[name], mode="error", partition_by=[MONTH], name=f"{_NAME} {name}",
                     description=self._description, storage_options=self.options,
-                    configuration={"delta.logRetentionDuration": "interval 30 days"},
+                    configuration={
+                        "delta.logRetentionDuration": "interval 30 days",
+                        # A reader fetches each commit since the latest checkpoint.
+                        "delta.checkpointInterval": "10",
+                    },
                 )  # fmt: skip
             except package("deltalake.exceptions", "lake").DeltaError:  # another builder was faster
                 if self.opened(name) is None:

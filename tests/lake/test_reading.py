@@ -54,6 +54,8 @@ experiments = st.fixed_dictionaries({
     "is_archived": st.booleans(),
 })  # fmt: skip
 trees = st.dictionaries(st.sampled_from(PATHS), experiments, min_size=3, max_size=len(PATHS))
+pytest_plugins = ["bucket.stores"]
+
 QUERIES = [
     "from metrics order by all",
     "from experiments order by all",
@@ -323,3 +325,29 @@ def test_the_lake_of_a_bucket(tree, monkeypatch):
     assert found[1].history()["x"].max() == 8.0
     assert [path.parent.name for path in (tree.parent / "other").rglob("log.jsonl")] == ["e1"]
     assert found.history("x")["x"].count() == 24
+
+
+def test_requests_of_a_list(far, command, tmp_path, monkeypatch):
+    """A list of a bucket with a lake takes fifteen requests, however many experiments there are, and the files once."""
+    bucket = far.bucket()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    base, mark, options = bucket.url.partition("?")
+    url, beside = f"{base}/runs{mark}{options}", f"{base}/runs/.mlv/lake{mark}{options}"
+    store = open_store(url)
+    for number in range(12):
+        folder = make(tmp_path / "runs" / f"e{number}")
+        append(folder, *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 4)))
+        lay(folder, store, folder.name)
+    lake.build(url, beside)
+    expected = command("ls", url, "--fresh", "--json").stdout
+    counts = []
+    for _ in range(2):
+        far.requests(reset=True)
+        assert command("ls", url).stdout.count("x=3") == 12
+        requests = far.requests()
+        counts.append(sum(requests.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE")))
+
+    files = len(lake.open(beside).files("experiments")) + len(lake.open(beside).files("summaries"))
+    assert counts[1] <= 15
+    assert counts[0] == counts[1] + files
+    assert command("ls", url, "--json").stdout == expected
