@@ -185,6 +185,28 @@ def test_runs_and_their_children(tmp_path):
     assert runs(mlv.find(tmp_path / "runs", lake=tmp_path / "lake")) == runs(mlv.find(tmp_path / "runs"))
 
 
+@pytest.mark.parametrize(
+    ("value_of", "count"),
+    [
+        (lambda seq: seq, 2000),
+        (lambda seq: float(seq), 2000),
+        (lambda seq: seq / 2 if seq % 2 else seq // 2, 2000),
+        (lambda seq: 1 / seq, 2000),
+        (lambda seq: float(seq), 4),
+    ],
+)
+def test_integers_of_a_long_log(tmp_path, value_of, count):
+    """Of a log that is read by columns too a whole number stays what it was: an integer, or a float."""
+    folder = make(tmp_path / "runs" / "a", params={})
+    append(folder, *(metrics("r1", seq, seq, **{"x": value_of(seq), "y/z": 0.5}) for seq in range(1, count + 1)))
+    lake.build(tmp_path / "runs", tmp_path / "lake")
+    ours, theirs = (mlv.find(tmp_path / "runs", **options) for options in ({"lake": tmp_path / "lake"}, {}))
+
+    for stat in EXACT:
+        values = [getattr(found.digests(Depth.METRICS)[0].metrics["x"], stat) for found in (ours, theirs)]
+        assert same(*values), (stat, values)
+
+
 def test_what_sql_sees(tmp_path):
     """The views of a lake leave out what a rewind superseded, have files, and see no others."""
     folder = make(tmp_path / "runs" / "a")
