@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +13,9 @@ from urllib.parse import unquote
 
 from mlv.bucket.mirror import Mirror, tell
 from mlv.bucket.store import checked_url, is_url
-from mlv.encoding import utc_text
 from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
-from mlv.frozen import FrozenDict, frozen
+from mlv.frozen import FrozenDict
+from mlv.lake.digest import LakeDigest, Record, run_views
 from mlv.lake.lake import RAW, Lake, reading
 from mlv.lake.points import LakePoints
 from mlv.lake.summaries import exact_values
@@ -35,118 +34,20 @@ from mlv.store import layout
 from mlv.store.meta import Meta
 from mlv.store.paths import bucket_url
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SHORT = ("id", "made_as", "kind", "status", "path", "created", "started", "duration_s", "total_s", "parent", "archived")
 """Columns of the table of experiments that a list shows."""
 _LONG = ("id", "tags", "notes", "params", "git", "machine")
 _RUN = (
-    "exp",
-    "run",
-    "status",
-    "started",
-    "ended",
-    "duration_s",
-    "paused",
-    "parent_run",
-    "exception",
-    "message",
-    "host",
+    "exp", "run", "status", "started", "ended", "duration_s", "paused", "parent_run", "exception", "message", "host",
     "params",
-)
+)  # fmt: skip
 _SUMMARY = (
-    "exp",
-    "name",
-    "last",
-    "min",
-    "max",
-    "best",
-    "mean",
-    "count",
-    "nans",
-    "last_step",
-    "best_step",
-    "value",
+    "exp", "name", "last", "min", "max", "best", "mean", "count", "nans", "last_step", "best_step", "value",
     "statistic",
-)
+)  # fmt: skip
 _METRICS, _FILES, _REWINDS = "metrics", "files", "rewinds"
 _WHOLE_FROM = 32
 """So many experiments are brought by one listing of all."""
-
-Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class LakeDigest(Digest):
-    """An experiment as the tables of a lake have it."""
-
-    recorded: Record = field(default_factory=dict)
-    """Its row in the table of experiments."""
-    recorded_runs: tuple[RunView, ...] = ()
-
-    @property
-    def made_as(self) -> str | None:
-        """Name that it was created with, where its folder was renamed since."""
-        return self.recorded["made_as"]  # type: ignore[no-any-return]
-
-    @property
-    def kind(self) -> str | None:
-        """Kind of experiment."""
-        return self.recorded["kind"]  # type: ignore[no-any-return]
-
-    @property
-    def created(self) -> str:
-        """Time of creation."""
-        return "" if self.created_at is None else utc_text(self.created_at)
-
-    @property
-    def created_at(self) -> datetime | None:
-        """Time of creation; None where the recorded text is no time."""
-        return self.recorded["created"]  # type: ignore[no-any-return]
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Params that it was created with, and those that were added."""
-        return _settings(self.recorded["params"])
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Its tags."""
-        return tuple(self.recorded["tags"] or ())
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Its notes."""
-        return tuple(self.recorded["notes"] or ())
-
-    @property
-    def is_archived(self) -> bool:
-        """Whether lists leave it out."""
-        return bool(self.recorded["archived"])
-
-    @property
-    def parent_id(self) -> str | None:
-        """ID of the experiment that it started from."""
-        return self.recorded["parent"]  # type: ignore[no-any-return]
-
-    def captured(self, section: str) -> Mapping[str, Any]:
-        """Return what the lake has of a section of meta.json: of `git` and `machine`."""
-        return self.recorded.get(section) or {}
-
-    def status(self, now: datetime) -> str:
-        """Return the status of the latest run when the lake was built."""
-        return self.recorded["status"]  # type: ignore[no-any-return]
-
-    def total_s(self, now: datetime) -> float | None:
-        """Return the seconds that all runs took together."""
-        return self.recorded["total_s"]  # type: ignore[no-any-return]
-
-    def runs(self, now: datetime) -> list[RunView]:
-        """Return the runs, the latest last, and those of children below them."""
-        return list(self.recorded_runs)
-
-
-def _settings(items: Iterable[tuple[str, str]] | None) -> dict[str, Any]:
-    return {name: frozen(from_json_text(text)) for name, text in items or ()}
 
 
 class LakeReader:
@@ -318,7 +219,7 @@ class LakeReader:
         by_exp: dict[str, list[Record]] = {}
         for row in self._rows("runs", _RUN):
             by_exp.setdefault(row["exp"], []).append(row)
-        return {exp: _views(rows, None) for exp, rows in by_exp.items()}
+        return {exp: run_views(rows) for exp, rows in by_exp.items()}
 
     def _rows(self, table: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         return self._queried(f"select {', '.join(columns)} from {RAW}.{table}", table)  # noqa: S608 - of our own names
@@ -356,24 +257,6 @@ def _values(column: Any) -> list[Any]:
         return column.to_pylist()  # type: ignore[no-any-return]
     moments = column.cast(pa.timestamp("us", "UTC")).to_numpy().astype("datetime64[us]").tolist()
     return [None if moment is None else moment.replace(tzinfo=timezone.utc) for moment in moments]
-
-
-def _views(rows: Sequence[Record], parent: str | None) -> tuple[RunView, ...]:
-    """Return the runs that a run started, or those that none did, by their start."""
-    own = sorted((row for row in rows if row["parent_run"] == parent), key=lambda row: (row["started"] or _EPOCH, row["run"]))
-    return tuple(
-        RunView(
-            row["run"], row["status"], row["started"], row["ended"], row["duration_s"], bool(row["paused"]),
-            _settings(row["params"]), _only(type=row["exception"], message=row["message"]), _only(host=row["host"]),
-            row["parent_run"], _views(rows, row["run"]) if len(rows) > 1 else (),
-        )
-        for row in own
-    )  # fmt: skip
-
-
-def _only(**fields: Any) -> dict[str, Any] | None:
-    """Return a record of a log as far as the lake has it; None where it was not recorded."""
-    return fields if any(value is not None for value in fields.values()) else None
 
 
 def _below(root: str | os.PathLike[str], url: str | None, source: str) -> str | None:
