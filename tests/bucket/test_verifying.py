@@ -223,3 +223,25 @@ def test_the_command(command, tmp_path):
     assert done.returncode == 1
     assert "files/conf.txt is not there" in done.stdout
     assert command("verify", url).returncode == 2
+
+
+def test_several_at_once(command, tmp_path):
+    """Of several words that name experiments in buckets each is judged by what lies there, files included."""
+    pytest.importorskip("obstore")
+    from mlv.bucket.store import open_store
+
+    exp = made(tmp_path / "node")
+    (tmp_path / "bucket").mkdir()
+    url = f"file://{tmp_path}/bucket"
+    for name in ("a", "b"):
+        lay(exp.path, open_store(f"{url}/{name}"))
+
+    done = command("verify", f"{url}/a", f"{url}/b", exp.path, "--files")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"intact  {url}/a" in done.stdout
+    assert "3 experiments: 3 intact" in done.stdout
+
+    (tmp_path / "bucket" / "b" / "files" / "conf.txt").write_text("other")
+    done = command("verify", url, exp.path, "--files")
+    assert done.returncode == 1
+    assert "3 experiments: 2 intact, 1 edited" in done.stdout
