@@ -96,6 +96,8 @@ def test_nothing_is_logged_into_a_bucket(tmp_path, url):
             one.add_tags("x")
         with pytest.raises(OnlyRead):
             one.checkpoints(latest=1)
+        with pytest.raises(OnlyRead):
+            one.remove()
     with pytest.raises(OnlyRead):
         mlv.Exp.open(f"{url}/long", rewind_to=0)
     assert same.path.joinpath("log.jsonl").read_bytes() == before
