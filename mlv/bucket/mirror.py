@@ -193,6 +193,8 @@ class Mirror:
         """Remove the experiments that are not in the bucket any more."""
         for folder in list(layout.walk(self.folder)) if self.folder.is_dir() else []:
             path = _below(folder, self.folder)
+            if attached.link_on_the_way(self._tree, _below(folder, self._tree)) is not None:
+                continue  # somebody's own experiments: no mirror lies behind a link
             # Twice, as a redaction takes meta.json away for a moment.
             if path not in experiments and path not in listed(self._store.objects(path)).experiments:
                 with self._alone(_below(folder, self._tree)):

@@ -378,6 +378,20 @@ def test_a_removed_experiment_is_removed(tmp_path, store, mirror):
     assert list(layout.walk(mirror.folder)) == [mirror.folder / "long" / "sub"]
 
 
+def test_what_lies_behind_a_link_is_not_removed(tmp_path, store, mirror):
+    """A link in the mirror leads to somebody's own experiments, of which the bucket knows nothing."""
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    mirror.refresh()
+    (mirror.folder / "mine").symlink_to(tmp_path)
+    before = lines_of(exp.path)
+
+    mirror.refresh()
+
+    assert lines_of(exp.path) == before
+    assert layout.is_experiment(exp.path)
+
+
 def test_an_experiment_whose_meta_is_replaced_at_this_moment(tmp_path):
     """A redaction takes meta.json away and puts another one there: the experiment does not vanish in between."""
 
