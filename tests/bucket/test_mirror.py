@@ -238,6 +238,28 @@ def test_a_redaction_is_followed(tmp_path, store, mirror):
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 
+def test_a_redacted_file_that_a_killed_process_had_brought(tmp_path, store, mirror):
+    """A redaction removes it as well, although no state tells of it."""
+    exp = made(tmp_path, closed=False)
+    with exp.file("conf.txt", "w") as file:
+        file.write("hunter2secret")
+    exp.close()
+    lay(exp.path, store, "long")
+    old = [key for key in store.content if COPY in key or key.endswith("conf.txt")]
+    mirror.refresh()
+    folder = mirror.folder / "long"
+    (folder / "files").mkdir()
+    (folder / "files" / "conf.txt").write_text("hunter2secret")  # brought, and the process died before it wrote the state
+
+    list(redact(exp.path, ["hunter2secret"]))
+    for key in old:
+        store.delete(key)
+    lay(exp.path, store, "long", copy=OTHER)
+    mirror.refresh()
+
+    assert not list((folder / "files").iterdir())
+
+
 def test_a_damaged_segment_is_told_and_passed_over(tmp_path, store, mirror):
     """A segment that was cut off, or holds other bytes than its name says, is named by its key; the rest waits behind it."""
     lay(made(tmp_path).path, store, "long", parts=4)
