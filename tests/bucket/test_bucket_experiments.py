@@ -14,8 +14,16 @@ from mlv.audit.verify import verify
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
-from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead, RanksNotMet
-from mlv.store import layout
+from mlv.errors import (
+    BucketMissing,
+    CheckpointMissing,
+    InvalidArgument,
+    NotAnExperiment,
+    OnlyRead,
+    RanksNotMet,
+    ReferenceBroken,
+)
+from mlv.store import attached, layout
 from mlv.store.mirrors import is_mirrored
 
 pytest.importorskip("obstore")
@@ -79,6 +87,38 @@ def test_a_checkpoint_comes_when_it_is_loaded(tmp_path, url):
     loaded = mlv.Exp.open(f"{url}/long").latest.load()
 
     assert loaded["w"].tolist() == [0, 1, 2]
+
+
+def test_a_file_that_is_published_again(tmp_path, url):
+    """A reference leads to the file as it was published last, whichever version the mirror had brought before."""
+    exp = mlv.Exp(tmp_path / "node", "long", capture=())
+    texts = ("first", "another one", "first")
+    for text in texts:
+        with exp.file("conf.txt", "w") as file:
+            file.write(text)
+        exp.flush()
+        push(tmp_path / "node", url)
+
+        same = mlv.Exp.open(f"{url}/long")
+        *_, event = same.events("file")
+        path = same.resolve(event.data)
+        assert is_mirrored(path)
+        assert path.read_text() == text
+        assert attached.read(same.path, event.data) == text.encode()
+    exp.close()
+
+
+def test_a_reference_to_a_file_that_was_not_shipped(tmp_path, url):
+    """It is said that the file is not shipped yet, and not that it is gone."""
+    exp = mlv.Exp(tmp_path, "long", capture=())
+    with exp.file("conf.txt", "w") as file:
+        file.write("text")
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"), files=False, whole=False)
+    same = mlv.Exp.open(f"{url}/long")
+
+    with pytest.raises(ReferenceBroken, match="is not shipped yet"):
+        same.resolve(next(iter(same.events("file"))).data)
 
 
 def test_nothing_is_logged_into_a_bucket(tmp_path, url):
