@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mlv import words
 from mlv.bucket import names
 from mlv.bucket.names import Segment, Whole
 from mlv.bucket.segments import end
@@ -64,6 +65,20 @@ class ListedExperiment:
         return bool(whole) and not any(
             end > max(other.get(stream, 0) for other in whole) for own in ends.values() for stream, end in own.items()
         )
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """By copy, the bytes that were there when it was marked as whole, and are not any more; no copy holds all instead."""
+        lacking = {mark.copy: mark.size - sum(self._ends(mark.copy).values()) for mark in sorted(self.wholes)}
+        return {} if self.is_whole else {copy: size for copy, size in lacking.items() if size > 0}
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence on each copy of `lost`."""
+        return [
+            f"the copy {copy} was shipped whole, and {words.size(size)} of its lines are not there any more: restore them"
+            for copy, size in self.lost.items()
+        ]
 
     def _ends(self, copy: str) -> dict[str, int]:
         """Return the bytes of each stream that a copy has shipped."""

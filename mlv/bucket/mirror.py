@@ -131,7 +131,7 @@ class Mirror:
                 folder = self.folder / path
                 result.folders.append(folder)
                 result.notices += state.notices(self._url_of(folder))
-                if not state.is_whole:
+                if not (state.is_whole or state.losses):
                     result.unshipped.append(folder)
         return result
 

@@ -67,11 +67,13 @@ class MirrorState:
     brought: dict[str, list[Any]] = field(default_factory=dict)
     """The version of each file that is here."""
     is_whole: bool = False
+    losses: list[str] = field(default_factory=list)
+    """Of copies that were whole once."""
 
     def notices(self, url: str) -> list[str]:
-        """Return a sentence on each object below a URL that was passed over, and on each difference between copies there."""
+        """Return a sentence on each object below a URL that was passed over, each difference between copies, and each loss."""
         refused = [f"{url}/{key} is passed over: {why}" for key, (_, _, why) in self.refused.items()]
-        return [*refused, *(f"{url}: {text}" for text in self.differences)]
+        return [*refused, *(f"{url}: {text}" for text in [*self.differences, *self.losses])]
 
 
 def write_state(path: Path, state: MirrorState) -> None:
@@ -161,6 +163,8 @@ class MirroredExperiment:
             state = None
         if state is not None and state.listing == digest:
             return state
+        if there.lost and not is_sure:
+            raise ShrunkListing(there.path)
         if state is not None:
             self._compare_changed(state, there)
             if self._holds_less(state, there) and not is_sure:
@@ -175,6 +179,7 @@ class MirroredExperiment:
             first = [redacted.copy, *(state.first if state is not None else [])]
             state = self._rebuilt(there, meta, state, list(dict.fromkeys(first)))
         self._note_files(state, there)
+        state.losses = there.losses
         self._save(state, digest, is_whole=there.is_whole)
         return state
 

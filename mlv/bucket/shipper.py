@@ -443,7 +443,8 @@ class Shipper:
             states = {stream: self._compared(position, stream, held) for stream, held in by_stream.items()}
             if _REDACTED in states.values():
                 held = [segment for stream in by_stream if states[stream] != _OTHER for segment in by_stream[stream]]
-                self._delete([*(self._key(segment.key) for segment in held), *marks], "hold what was redacted")
+                # The marks first: without the segments they tell of a loss.
+                self._delete([*marks, *(self._key(segment.key) for segment in held)], "hold what was redacted")
             if others := [stream for stream, state in states.items() if state == _OTHER]:
                 lacking = f"{', '.join(others)} that {self.folder} lacks"
                 self.shipped.notes.append(f"the copy {former} in {self._store.url} holds lines of {lacking}: it stays")

@@ -43,6 +43,8 @@ def verify_url(url: str, expect: str | None = None, *, with_files: bool = False,
     address, _ = checked_url(url)
     there = listed(store.objects())
     own = there.experiments.get("")
+    if own is not None and own.lost:  # twice: segments may have been merged while the first pages were listed
+        own = listed(store.objects()).experiments.get("")
     if own is None:
         advice = f"`mlv ls {address}` lists those below" if there.experiments else "give the URL of one"
         raise NotAnExperiment(f"{address} is no experiment: {advice}", path=address)
@@ -85,7 +87,7 @@ class _BucketSubject:
         return []
 
     def surroundings(self) -> Surroundings:
-        return Surroundings({}, [], [], has_housekeeping=False, is_arriving=not self._there.is_whole)
+        return Surroundings({}, [], [], has_housekeeping=False, is_arriving=self._is_arriving)
 
     def remembered_ends(self) -> dict[str, str]:
         return {}
@@ -100,8 +102,15 @@ class _BucketSubject:
 
     def own_findings(self) -> Iterator[Finding]:
         yield from self._findings
-        if not self._there.is_whole:
+        yield from (Finding("missing", loss) for loss in self._there.losses)
+        if self._is_arriving:
             yield Finding("unproven", "not everything was shipped yet: verify again later")
+
+    @property
+    def _is_arriving(self) -> bool:
+        """Whether a copy may be on its way that was not whole before."""
+        lost = self._there.lost
+        return not self._there.is_whole and not (lost and self._there.copies <= lost.keys())
 
     # Lines.
 
@@ -164,7 +173,7 @@ class _BucketSubject:
             yield from self._of_content(path, history, files)
 
     def _absent(self, path: str, text: str) -> Finding:
-        if self._there.is_whole:
+        if not self._is_arriving:
             return Finding("missing", f"{text}. Ship it again", path)
         return Finding("unproven", f"{text}: it is not shipped yet", path)
 
@@ -181,7 +190,7 @@ class _BucketSubject:
             is_there = folder_content(sorted(rows, key=lambda row: row[0].encode())).sha256 == expected
         if is_there:
             return
-        if self._there.is_whole:
+        if not self._is_arriving:
             yield Finding("edited", f"{path} holds other bytes than were published last, SHA-256 {expected}", path)
         else:
             yield Finding("unproven", f"{path} was published again, and that is not shipped yet", path)

@@ -171,7 +171,7 @@ def test_objects_that_vanish_between_listing_and_reading(tmp_path):
 def test_what_lies_behind_a_hole_has_not_arrived(tmp_path, store, mirror):
     """Lines behind a missing segment wait for it; the experiment is told as not whole."""
     exp = made(tmp_path)
-    lay(exp.path, store, "long", parts=5)
+    lay(exp.path, store, "long", parts=5, whole=False)
     hole = sorted(key for key in store.content if "/log.d/" in key)[2]
     content = store.content.pop(hole)
 
@@ -182,8 +182,20 @@ def test_what_lies_behind_a_hole_has_not_arrived(tmp_path, store, mirror):
     assert here.endswith(b"\n")
 
     store.create(hole, content)
+    lay(exp.path, store, "long")
     assert mirror.refresh().unshipped == []
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+
+def test_segments_that_were_removed(tmp_path, store, mirror):
+    """What a copy lacks that was whole once is a loss, which is told with each look, and not on its way."""
+    lay(made(tmp_path).path, store, "long", parts=4)
+    store.delete(sorted(key for key in store.content if "/log.d/" in key)[1])
+    for _ in range(2):
+        refreshed = mirror.refresh()
+        (notice,) = refreshed.notices
+        assert f"s3://lab/runs/long: the copy {COPY} was shipped whole, and " in notice
+        assert refreshed.unshipped == []
 
 
 def test_two_copies_become_one_experiment(tmp_path, store, mirror):

@@ -98,11 +98,33 @@ def test_what_has_not_arrived(tmp_path, store):
 
 def test_a_hole(tmp_path, store):
     """A segment that has not arrived makes nothing missing."""
-    lay(made(tmp_path).path, store, parts=5)
+    lay(made(tmp_path).path, store, parts=5, whole=False)
     keys = sorted(key for key in store.content if key.startswith("log.d/"))
     store.delete(keys[2])
 
     assert judged(store).verdict == "unproven"
+
+
+@pytest.mark.parametrize("lost", ["one", "last", "stream", "all"])
+def test_segments_that_were_removed(tmp_path, store, lost):
+    """A copy that was whole once has shipped all there is: whatever it lacks since is missing, until another copy holds it."""
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=4)
+    keys = sorted(key for key in store.content if ".d/" in key)
+    streams = {"one": keys[1:2], "last": keys[-1:], "stream": [key for key in keys if key.startswith("val")], "all": keys}
+    for key in streams[lost]:
+        store.delete(key)
+
+    report = judged(store)
+    assert report.verdict == "missing"
+    assert any("was shipped whole" in finding.text for finding in report.findings)
+    assert not any("later" in finding.text for finding in report.findings)
+
+    lay(exp.path, store, copy=OTHER, whole=False)
+    report = judged(store)
+    assert any("was shipped whole" in finding.text for finding in report.findings)
+    lay(exp.path, store, copy=OTHER)
+    assert judged(store).verdict == "intact"
 
 
 @pytest.mark.parametrize("change", [(b"loss", b"gain"), (b'"seq":10,', b'"seq":11,'), (b"0.5", b"0.4")])
