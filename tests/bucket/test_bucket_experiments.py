@@ -212,6 +212,22 @@ def test_other_ranks_wait_for_the_main_one(tmp_path, url, monkeypatch):
     assert mlv.Exp.open(f"{url}/long", into=tmp_path / "here").path == tmp_path / "here" / "long"
 
 
+def test_other_ranks_open_what_the_main_one_brought(tmp_path, url, monkeypatch):
+    """Another experiment of that name keeps its folder, and a URL may hold escapes: all ranks open the same one."""
+    exp = trained(tmp_path / "node", range(2))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/my long"))
+    mlv.Exp(tmp_path / "here", "my long", capture=()).close()
+    brought = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "0.2")
+        brought.append(mlv.Exp.open(f"{url}/my%20long", into=tmp_path / "here"))
+    assert {one.id for one in brought} == {exp.id}
+    assert {one.path for one in brought} == {tmp_path / "here" / "my long_1"}
+
+
 def test_bad_input(tmp_path, url):
     """`into` is for URLs; a root is no experiment; what is not there is told."""
     exp = trained(tmp_path / "node", range(1))

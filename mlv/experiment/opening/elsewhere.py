@@ -10,7 +10,10 @@ from typing import Any
 
 from mlv import settings
 from mlv.audit.merge import merge
+from mlv.bucket.listing import listed
 from mlv.bucket.mirror import Mirror, mirrored, tell
+from mlv.bucket.store import open_store
+from mlv.digests import sha256
 from mlv.errors import CheckpointMissing, InvalidArgument, MlvWarning, NotAnExperiment, RanksNotMet
 from mlv.notices import warn
 from mlv.query.events import Events
@@ -57,7 +60,7 @@ def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
         raise InvalidArgument(f"into={str(into)!r} is for an experiment in a bucket, and {url!r} is no URL of one", into=into)
     around = checked_path(into, "into")
     if rank:
-        return _awaited(around / url.rstrip("/").rpartition("/")[2])
+        return _awaited(url, around)
     mirror = _mirror_of_one(url)
     for path, saved in _wanted(mirror.folder, step):
         notices = mirror.bring_files(mirror.folder, [path])
@@ -86,13 +89,30 @@ def _latest_until(state: PortfolioState, step: Any) -> Saved | None:
     return max((saved for saved in kept if saved.name not in state.superseded), key=lambda saved: saved.save, default=None)
 
 
-def _awaited(folder: Path) -> Path:
-    """Wait for the experiment that the main rank brings."""
+def _awaited(url: str, around: Path) -> Path:
+    """Wait for the experiment that the main rank brings: the one of its ID, whatever its folder is called here."""
+    identity = _id_of(url)
     limit_s = settings.RANKS_TIMEOUT.get()
     deadline = monotonic() + limit_s
-    while not layout.is_experiment(folder):
+    while True:
+        folders = layout.walk(around) if around.is_dir() else ()
+        if (folder := next((each for each in folders if layout.exp_id(each) == identity), None)) is not None:
+            return folder
         if monotonic() > deadline:
-            text = f"the main rank brought no experiment to {folder} within {limit_s:g} s: give a folder that all ranks see"
-            raise RanksNotMet(text, path=str(folder))
+            text = f"the main rank brought no experiment to {around} within {limit_s:g} s: give a folder that all ranks see"
+            raise RanksNotMet(text, path=str(around))
         sleep(_POLL_S)
-    return folder
+
+
+def _id_of(url: str) -> str:
+    """Return the ID of the experiment at a URL.
+
+    Raises:
+        NotAnExperiment: There is none.
+        InvalidArgument, MissingExtra, BucketError: As `open_store`, or the bucket cannot be read.
+    """
+    store = open_store(url)
+    own = listed(store.objects()).experiments.get("")
+    if own is None:
+        raise NotAnExperiment(f"{url} is no experiment: give the URL of one", path=url)
+    return sha256(store.get(own.metas[-1].key)).hexdigest()
