@@ -539,6 +539,18 @@ def test_another_account_has_a_mirror_of_its_own(tmp_path, store, mirror, monkey
     assert mirror_of(mirror.folder / "long") is None
 
 
+def test_a_bucket_that_is_an_experiment(tmp_path, store):
+    """It has the name of the bucket."""
+    exp = made(tmp_path)
+    lay(exp.path, store)
+    mirror = Mirror("s3://lab", store)
+    mirror.refresh()
+    assert mirror.folder.name == "lab"
+    assert mirror_of(mirror.folder).url == "s3://lab/"
+    with pytest.raises(InvalidArgument, match="cannot be mirrored"):
+        Mirror("s3://..", store)
+
+
 def test_a_url_that_leads_out_of_the_mirror():
     """`..` in a URL is refused."""
     with pytest.raises(InvalidArgument, match="cannot be mirrored"):
