@@ -29,9 +29,8 @@ def url_of(word: str | os.PathLike[str]) -> str | None:
 
     A path of the library, which has one slash for two, is taken for the URL that it was.
     """
-    text = os.fspath(word)
-    match = _URL.fullmatch(text)
-    if match is None or os.path.exists(text):
+    match = _URL.fullmatch(os.fspath(word))
+    if match is None:
         return None
     scheme, behind = match[1], _ENDPOINT.sub(r"\1://", match[2])
     return f"{scheme}:///{behind}" if scheme == "file" else f"{scheme}://{behind}"

@@ -60,6 +60,15 @@ def test_every_command_that_reads(command, bucket):
     assert f"{bucket}/long" in command("show", f"{bucket}/long").stdout
 
 
+def test_a_folder_that_has_the_url_for_its_path(command, bucket, tmp_path, monkeypatch):
+    """A program that took the URL for a path leaves such a folder, which changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path(bucket).mkdir(parents=True)
+    assert "long" in command("ls", bucket).stdout
+    assert [path.name for path in mlv.find(bucket).paths] == ["short", "long"]
+    assert mlv.Exp.open(f"{bucket}/long").name == "long"
+
+
 def test_sql_and_plot(command, bucket):
     """Tables and figures are made of a bucket as of a folder."""
     pytest.importorskip("duckdb")
