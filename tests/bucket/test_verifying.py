@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
-from bucket.laid import OTHER, lay, lay_files
+from bucket.laid import COPY, OTHER, lay, lay_files
 from bucket.memory import MemoryStore
 
 import mlv
@@ -16,7 +17,7 @@ from mlv.audit.findings import Report
 from mlv.audit.redact import redact
 from mlv.audit.verify import verify
 from mlv.bucket.verifying import verify_url
-from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.errors import BucketUnreachable, InvalidArgument, NotAnExperiment
 from mlv.store.mirrors import mirrors_folder
 
 pytestmark = pytest.mark.usefixtures("inline", "own_cache")
@@ -137,6 +138,64 @@ def test_an_overwritten_segment(tmp_path, store, change):
     store.content[key] = gzip.compress(content.replace(*change))
 
     assert judged(store).verdict == "edited"
+
+
+def test_segments_that_are_merged_meanwhile(tmp_path):
+    """Small segments that go away after they were listed are read in the larger one."""
+    exp = made(tmp_path)
+
+    def merge(call: str, key: str) -> None:
+        if call.startswith("get") and ".d/" in key and not merged:
+            merged.append(key)
+            lay(exp.path, store, copy=OTHER)
+            for each in [each for each in store.content if COPY in each]:
+                store.delete(each)
+
+    merged = ["not yet"]
+    store = MemoryStore(merge)
+    lay(exp.path, store, parts=5)
+    merged.clear()
+
+    assert judged(store).verdict == "intact"
+    assert merged
+
+
+def test_a_meta_json_that_goes_away_meanwhile(tmp_path):
+    """It is looked for once more, as a redaction makes a new one."""
+
+    def replace(call: str, key: str) -> None:
+        if call == "get" and key == "meta.json" and "meta.json" in store.content and requests.count(key) == 0:
+            requests.append(key)
+            content.update({"meta.json": store.content.pop("meta.json")})
+        elif call == "objects":
+            store.content.update(content)
+
+    requests: list[str] = []
+    content: dict[str, bytes] = {}
+    store = MemoryStore(replace)
+    lay(made(tmp_path).path, store)
+
+    assert judged(store).verdict == "intact"
+    assert requests
+
+
+def test_a_bucket_that_goes_away(tmp_path):
+    """It is an error at each request, and never a verdict."""
+    numbers, failing = [count()], [-1]
+
+    def fail(call: str, key: str) -> None:
+        if next(numbers[-1]) == failing[-1]:
+            raise BucketUnreachable("no answer")
+
+    store = MemoryStore(fail)
+    lay(made(tmp_path).path, store, parts=2)
+    numbers.append(count())
+    assert judged(store).verdict == "intact"
+    for number in range(next(numbers[-1])):
+        numbers.append(count())
+        failing.append(number)
+        with pytest.raises(BucketUnreachable):
+            judged(store)
 
 
 def test_a_damaged_segment(tmp_path, store):
