@@ -292,9 +292,10 @@ class Mirror:
         """Translate errors of the system about the mirror.
 
         Raises:
-            FileUnusable: It cannot be written.
+            FileUnusable: It cannot be written, or is another user's.
         """
         try:
+            self._refuse_foreign()
             yield
         except MlvError:
             raise
@@ -303,6 +304,17 @@ class Mirror:
             raise FileUnusable(
                 f"{text}. Make room there, or set XDG_CACHE_HOME to another folder", path=str(self._home)
             ) from error
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a mirror of another user, who could change what is read, and lead elsewhere what is written.
+
+        Some file systems name root as the owner of everything, who can do that anyway.
+        """
+        with suppress(FileNotFoundError):
+            owner = os.lstat(self._home).st_uid
+            if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
+                text = f"the mirror of {self.url} in {self._home} belongs to another user, of number {owner}"
+                raise FileUnusable(f"{text}: set XDG_CACHE_HOME to a folder of your own", path=str(self._home))
 
     def _url_of(self, folder: Path) -> str:
         return f"{self._bucket}/{quote(_below(folder, self._tree))}"

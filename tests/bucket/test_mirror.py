@@ -485,6 +485,21 @@ def test_a_mirror_that_cannot_be_written(tmp_path, store, monkeypatch):
         Mirror(URL, store).refresh()
 
 
+def test_a_mirror_of_another_user(tmp_path, store, mirror, monkeypatch):
+    """It is neither read nor written, whatever stands in it."""
+    lay(made(tmp_path).path, store, "long")
+    (home,) = {path.parent for path in mirror.refresh().folders[0].parents if path.name == "tree"}
+    if os.geteuid() == 0:
+        os.chown(home, 1234, 1234)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(FileUnusable, match="belongs to another user"):
+        mirror.refresh()
+    with pytest.raises(FileUnusable, match="belongs to another user"):
+        mirror.bring_files(mirror.folder / "long")
+
+
 def test_two_at_once(tmp_path, store, mirror):
     """Two readers that bring one mirror up to date at the same moment leave it as one does."""
     folders = [made(tmp_path, f"exp{number}").path for number in range(4)]
