@@ -106,6 +106,9 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
     everything = list(objects)
     problems: list[str] = []
     safe = [stored for stored in everything if _is_usable(stored.key, problems.append)]
+    around = _folders_around(safe)
+    # A browser of buckets marks a folder by an empty object, `files/plots/`, whose name comes without the slash.
+    safe = [stored for stored in safe if stored.size or stored.key not in around]
     folders = {_folder(stored.key) for stored in safe if _is_meta(stored.key)}
     heads = {folder for folder in folders if not _is_kept(folder, folders)}
     for head in sorted(head for head in heads if _is_in_a_file(head, folders)):
@@ -130,6 +133,16 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
 
 def _folder(key: str) -> str:
     return key.rpartition("/")[0]
+
+
+def _folders_around(objects: Iterable[StoredObject]) -> set[str]:
+    """Return the keys below which objects lie."""
+    folders: set[str] = set()
+    for folder in {_folder(stored.key) for stored in objects}:
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = _folder(folder)
+    return folders
 
 
 def _is_meta(key: str) -> bool:

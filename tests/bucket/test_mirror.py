@@ -390,6 +390,21 @@ def test_an_experiment_where_another_has_a_file(tmp_path, store, mirror):
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 
+def test_folders_that_a_browser_of_buckets_made(tmp_path, store, mirror):
+    """The empty objects that mark folders are no files, in whose way the files in them would be."""
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    lay(made(tmp_path, "inner").path, store, "long/inner")
+    store.content["long/files/plots/deep/a.txt"] = b"a"
+    for folder in ("long", "long/files", "long/files/plots", "long/files/plots/deep", "long/log.d", "long/inner"):
+        store.content[folder] = b""
+
+    assert mirror.refresh().notices == []
+    assert mirror.bring_files(mirror.folder / "long") == []
+    assert (mirror.folder / "long" / "files" / "plots" / "deep" / "a.txt").read_bytes() == b"a"
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+
 def test_nothing_there(store, mirror):
     """An empty root, and one with a table alone, hold no experiment."""
     with pytest.raises(NotAnExperiment, match="s3://lab/runs holds no experiment"):
