@@ -346,6 +346,10 @@ class _Store:
     def _translated(self, error: Exception, key: str) -> Exception:
         """Return the error of ours that an error of the client stands for."""
         errors, text = self._errors, str(error)
+        if _NO_PATH in text:
+            reason = _first_line(text.rpartition(_NO_PATH)[2].strip(" :"))
+            text = f"{self.url} cannot be listed, as a key in it is no path ({reason}): remove that object"
+            return BucketError(text, url=self.url)
         if isinstance(error, (errors.AlreadyExistsError, errors.PreconditionError)):
             return FileExistsError(key)
         if "NoSuchBucket" in text or "ContainerNotFound" in text or "The specified bucket does not exist" in text:
@@ -388,6 +392,8 @@ _DENIALS = (
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
 
+_NO_PATH = "Encountered object with invalid path"
+"""The sign of a listing with a key such as `a//b`, which the client cannot pass over."""
 _NO_RANGE = "non-partial response"
 """The sign of a store that answers with the whole object, as that of rclone does."""
 _BEHIND_THE_END = ("InvalidRange", "status code: 416", "greater than the length", "start: ")
