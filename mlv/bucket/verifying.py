@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +13,8 @@ from mlv.audit.findings import Finding, Report
 from mlv.audit.verify import examined
 from mlv.bucket.contents import DamagedSegment, ExperimentObjects, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, Version, listed
-from mlv.bucket.segments import chain
-from mlv.bucket.store import ObjectStore, checked_url, open_store
+from mlv.bucket.segments import SegmentSlice, chain
+from mlv.bucket.store import ObjectStore, StoredObject, checked_url, open_store
 from mlv.digests import sha256
 from mlv.errors import NoSuchObject, NotAnExperiment
 from mlv.events import RunStarted
@@ -23,6 +23,8 @@ from mlv.store.contents import folder_content
 from mlv.store.seals import line_digest, run_and_seq
 
 _THREADS = 8
+_IN_MEMORY = 32 << 20
+"""Bytes of a segment."""
 _LOOKS = 4
 """Listings of an experiment whose objects go away between listing and reading, before that is an error."""
 
@@ -156,14 +158,27 @@ class _BucketSubject:
             for each, compressed in zip(slices, fetched, strict=True):
                 try:
                     # All of it before any: of a damaged one nothing counts, and another may cover its bytes.
-                    content = b"".join(lines_of(each.segment, compressed))
+                    content = self._checked(each, compressed, held[each.segment])
                 except DamagedSegment as error:
                     self._findings.append(Finding("edited", f"{held.pop(each.segment).key} is passed over: {error}"))
                     break
-                yield each.of(content)
+                yield from content
                 position = each.end
             else:
                 return
+
+    def _checked(self, piece: SegmentSlice, compressed: Iterable[bytes], stored: StoredObject) -> Iterable[bytes]:
+        """Return the bytes of a slice; of a large segment, which may be a small object, they are read once more.
+
+        Raises:
+            DamagedSegment: The segment is damaged.
+        """
+        chunks = lines_of(piece.segment, compressed)
+        if piece.segment.end - piece.segment.start <= _IN_MEMORY:
+            return [piece.of(b"".join(chunks))]
+        for _ in chunks:
+            pass
+        return _behind(piece.start - piece.segment.start, lines_of(piece.segment, self._objects.chunks(stored)))
 
     # Files.
 
@@ -209,11 +224,21 @@ class _BucketSubject:
         return digest.hexdigest()
 
 
+def _behind(start: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes from `start` on."""
+    for chunk in chunks:
+        yield chunk[start:]
+        start = max(0, start - len(chunk))
+
+
 def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield lines, newline included; the last may lack it."""
-    remainder = b""
+    begun: list[bytes] = []  # of one line, joined once: it may be long
     for chunk in chunks:
-        *lines, remainder = (remainder + chunk).split(b"\n")
-        yield from (line + b"\n" for line in lines)
-    if remainder:
+        begin, *others = chunk.split(b"\n")
+        begun.append(begin)
+        for other in others:
+            yield b"".join([*begun, b"\n"])
+            begun = [other]
+    if remainder := b"".join(begun):
         yield remainder

@@ -16,6 +16,8 @@ import mlv
 from mlv.audit.findings import Report
 from mlv.audit.redact import redact
 from mlv.audit.verify import verify
+from mlv.bucket import names
+from mlv.bucket.names import Segment
 from mlv.bucket.verifying import verify_url
 from mlv.errors import BucketUnreachable, InvalidArgument, NotAnExperiment
 from mlv.store.mirrors import mirrors_folder
@@ -209,6 +211,33 @@ def test_a_damaged_segment(tmp_path, store):
     report = judged(store)
     assert report.verdict == "edited"
     assert [finding.text for finding in report.findings if key in finding.text] == [f"{key} is passed over: it is cut off"]
+
+
+def test_a_large_segment(tmp_path, store, monkeypatch):
+    """It is not held in memory, and judged as any other: damaged ones give nothing, overlapping ones their new bytes."""
+    monkeypatch.setattr("mlv.bucket.verifying._IN_MEMORY", 10)
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=3)
+    keys = sorted(key for key in store.content if key.startswith("log.d/"))
+    content = (exp.path / "log.jsonl").read_bytes()
+    end = content.index(b"\n", names.segment_of(keys[1]).start) + 1
+    store.delete(keys[0])
+    store.content[Segment("log", COPY, 0, end).key] = gzip.compress(content[:end])
+    assert judged(store).verdict == "intact"
+
+    store.content[keys[2]] = store.content[keys[2]][:-5]
+    assert f"{keys[2]} is passed over: it is cut off" in [finding.text for finding in judged(store).findings]
+
+
+def test_a_segment_that_promises_too_much(tmp_path, store):
+    """A small object of a name that promises a terabyte is not uncompressed."""
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=2)
+    end = (exp.path / "log.jsonl").stat().st_size
+    key = Segment("log", COPY, end, end + (1 << 40)).key
+    store.content[key] = gzip.compress(bytes(1 << 20))
+
+    assert any(finding.text.startswith(f"{key} is passed over: its name promises") for finding in judged(store).findings)
 
 
 def test_a_file_that_was_changed(tmp_path, store):
