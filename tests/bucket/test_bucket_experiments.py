@@ -196,6 +196,18 @@ def test_a_checkpoint_on_its_way(tmp_path, url):
         _ = mlv.Exp.open(f"{url}/long").latest
 
 
+def test_a_checkpoint_that_is_here_already(tmp_path, url):
+    """A job that is started again on its machine needs no checkpoint from the bucket that its folder has."""
+    exp = trained(tmp_path / "node", range(3))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"), files=False, whole=False)
+
+    again = mlv.Exp.open(f"{url}/long", into=tmp_path / "node")
+
+    assert again.path == exp.path
+    assert again.latest.path.read_bytes() == b"weights 2"
+
+
 def test_other_ranks_wait_for_the_main_one(tmp_path, url, monkeypatch):
     """A rank above 0 brings nothing: it takes what rank 0 has brought, and says so where that does not come."""
     exp = trained(tmp_path / "node", range(2))

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv import settings
-from mlv.audit.merge import merge
+from mlv.audit.merge import Tree, merge
 from mlv.bucket.listing import listed
 from mlv.bucket.mirror import Mirror, mirrored, tell
 from mlv.bucket.store import open_store
@@ -64,6 +64,8 @@ def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
     mirror = _mirror_of_one(url)
     for path, saved in _wanted(mirror.folder, step):
         notices = mirror.bring_files(mirror.folder, [path])
+        if notices and _is_here(mirror.folder, around, path):
+            continue  # a job that is started again where it was, before the checkpoint was shipped
         if notices and (step is None or saved.step == step):
             raise CheckpointMissing(f"{notices[0]}. Give rewind_to the step of an earlier checkpoint", path=path)
         tell(notices)
@@ -72,6 +74,12 @@ def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
     for difference in done.differences:
         warn(difference, MlvWarning)
     return done.target
+
+
+def _is_here(folder: Path, around: Path, path: str) -> bool:
+    """Return whether the copy of an experiment that is below a folder has a file."""
+    copy = Tree(around).copy_of(folder, around / folder.name) if around.is_dir() else None
+    return copy is not None and (copy / path).exists()
 
 
 def _wanted(folder: Path, step: Any) -> Iterator[tuple[str, Saved]]:
