@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,24 @@ def test_the_page_of_a_bucket(bucket, tmp_path):
 def asked(url: str) -> bytes:
     with urllib.request.urlopen(url) as answer:
         return answer.read()
+
+
+def test_the_page_judges_what_lies_in_the_bucket(bucket, tmp_path):
+    """Files that nobody opened are not missing, and a bucket that is away takes nothing from the page but what lies there."""
+    from mlv.web.experiment import verified, with_diff
+    from mlv.web.index import PageIndex
+
+    mirror = Mirror(bucket)
+    mirror.refresh()
+    index = PageIndex(mirror.folder)
+    index.refresh()
+    (row,) = [row for row in index.rows() if row.digest.name == "long"]
+    assert verified(row)["verdict"] == "intact"
+
+    reference = {"_mlv": "file", "path": "files/conf.txt", "size": 4, "sha256": "0" * 64}
+    digest = replace(row.digest, meta={**row.digest.meta, "git": {"diff": {"file": reference}}})
+    shutil.rmtree(tmp_path / "bucket")
+    assert with_diff(digest) == {"diff": {"file": reference}}
 
 
 def test_outputs_of_a_bucket_go_elsewhere(command, bucket, tmp_path):
