@@ -17,6 +17,7 @@ from bucket.laid import OTHER, lay, lay_lines
 import mlv
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.store import open_store
+from mlv.cli import urls
 from mlv.store.mirrors import mirrors_folder
 
 pytest.importorskip("obstore")
@@ -234,6 +235,24 @@ def test_the_page_of_a_bucket(bucket, tmp_path):
 def asked(url: str) -> bytes:
     with urllib.request.urlopen(url) as answer:
         return answer.read()
+
+
+def test_a_look_that_fails_is_not_the_last(bucket, monkeypatch, capsys):
+    """A mirror that cannot be written for a while, as on a full disk, is told once, and ends nothing."""
+    monkeypatch.setattr(urls, "LOOK_EVERY_S", 0.0)
+    mirror = Mirror(bucket)
+    (home,) = {path.parent for path in mirror.refresh().folders[0].parents if path.name == "tree"}
+    refresh = urls.Refresher(bucket)
+    shutil.rmtree(home / "state")
+    (home / "state").write_text("in the way")
+    for _ in range(2):
+        refresh()
+    assert capsys.readouterr().err.count("cannot be written: File exists") == 1
+
+    (home / "state").unlink()
+    shutil.rmtree(mirror.folder)
+    refresh()
+    assert (mirror.folder / "long" / "log.jsonl").exists()
 
 
 def test_the_page_judges_what_lies_in_the_bucket(bucket, tmp_path):
