@@ -22,6 +22,7 @@ from mlv.errors import (
     OnlyRead,
     RanksNotMet,
     ReferenceBroken,
+    SavedirUnusable,
 )
 from mlv.store import attached, layout
 from mlv.store.mirrors import is_mirrored
@@ -251,6 +252,9 @@ def test_bad_input(tmp_path, url):
     lay(exp.path, open_store(f"{url}/group/long"))
     with pytest.raises(NotAnExperiment, match="but holds some"):
         mlv.Exp.open(url)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SavedirUnusable, match="File exists"):
+        mlv.Exp.open(f"{url}/group/long", into=tmp_path / "file")
     with pytest.raises(BucketMissing):
         mlv.find(f"{url}/nowhere")
     with pytest.raises(InvalidArgument, match="is an address"):

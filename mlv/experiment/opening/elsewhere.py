@@ -15,6 +15,7 @@ from mlv.bucket.mirror import Mirror, mirrored, tell
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
 from mlv.errors import CheckpointMissing, InvalidArgument, MlvWarning, NotAnExperiment, RanksNotMet
+from mlv.experiment.opening.setup import translated_os_errors
 from mlv.notices import warn
 from mlv.query.events import Events
 from mlv.retention import PORTFOLIO_TYPES, PortfolioState, Saved, fold
@@ -54,7 +55,8 @@ def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
         InvalidArgument: It is no URL of a bucket.
         CheckpointMissing: The checkpoint was not shipped.
         RanksNotMet: The main rank did not bring it in time.
-        MlvError, OSError: As `read_folder` and `merge`.
+        SavedirUnusable: Nothing can be made in the folder.
+        MlvError: As `read_folder` and `merge`.
     """
     if bucket_url(url) is None:
         raise InvalidArgument(f"into={str(into)!r} is for an experiment in a bucket, and {url!r} is no URL of one", into=into)
@@ -69,8 +71,9 @@ def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
         if notices and (step is None or saved.step == step):
             raise CheckpointMissing(f"{notices[0]}. Give rewind_to the step of an earlier checkpoint", path=path)
         tell(notices)
-    around.mkdir(parents=True, exist_ok=True)
-    (done,) = merge(mirror.folder, around, chosen=[mirror.folder])
+    with translated_os_errors(f"experiment {mirror.folder.name!r}", around):
+        around.mkdir(parents=True, exist_ok=True)
+        (done,) = merge(mirror.folder, around, chosen=[mirror.folder])
     for difference in done.differences:
         warn(difference, MlvWarning)
     return done.target
