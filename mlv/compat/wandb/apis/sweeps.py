@@ -12,7 +12,7 @@ from mlv.compat.wandb.apis.listing import Runs
 from mlv.compat.wandb.apis.runs import StoredRun
 from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.sweeps.folder import SweepFolder
-from mlv.compat.wandb.sweeps.parameters import grid, parameters_of
+from mlv.compat.wandb.sweeps.parameters import grid_size, parameters_of
 from mlv.compat.wandb.sweeps.search import Search, goal_of
 
 
@@ -79,7 +79,7 @@ class StoredSweep:
         cap = self.config.get("run_cap")
         if self.config["method"] != "grid":
             return cap
-        count = sum(1 for _ in grid(parameters_of(self.config["parameters"])))
+        count = grid_size(parameters_of(self.config["parameters"]))
         return count if cap is None else min(count, cap)
 
     @property

@@ -23,7 +23,7 @@ from mlv.compat.wandb.starting import finish_all
 from mlv.compat.wandb.sweeps.command import command_of
 from mlv.compat.wandb.sweeps.folder import Claim, SweepFolder
 from mlv.compat.wandb.sweeps.hyperband import EarlyTermination, bands_of
-from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of
+from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of, refuse_credentials
 from mlv.compat.wandb.sweeps.trial import variables_of
 from mlv.compat.wandb.terminal import termerror, termlog
 from mlv.compat.wandb.values import plain_or_itself
@@ -49,7 +49,7 @@ def sweep(
         prior_runs: Refused here.
 
     Raises:
-        UsageError: A field of the config cannot be served.
+        UsageError: A field of the config cannot be served, or holds a credential.
         UnsupportedError: `prior_runs` are given.
         OSError: Nothing can be written into the folder of the project.
     """
@@ -58,6 +58,7 @@ def sweep(
     config = checked_config(plain_or_itself(sweep() if callable(sweep) else sweep))
     if config.get("early_terminate"):
         bands_of(config["early_terminate"])
+    refuse_credentials(config)
     chosen = resolved(None)
     folder = _project_folder(chosen, project or config.get("project"))
     made = SweepFolder.made(folder, config, str(entity or config.get("entity") or chosen.entity or ""))
@@ -99,7 +100,7 @@ def agent(
     words = sweep_id.strip("/").split("/")
     chosen = _sweep_folder(words[-1], project or (words[-2] if len(words) > 1 else None))
     if function is None:
-        command_of(chosen.config, {}, chosen.path / "unused")  # before a point is claimed for it
+        command_of(chosen.config, {}, None)  # before a point is claimed for it
     search, judge = Search(chosen), _Judge(max_consecutive_failed_runs)
     tried = 0
     while count is None or tried < count:

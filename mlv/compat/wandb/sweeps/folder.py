@@ -146,7 +146,8 @@ class SweepFolder:
             lock.drop()
             return None
         path = self.path_of(point.number)
-        path.with_suffix(".end.json").unlink(missing_ok=True)
+        for ending in (".end.json", ".stopped"):  # of the try before
+            path.with_suffix(ending).unlink(missing_ok=True)
         again = replace(now, run_id=generate_id(), tries=now.tries + 1, end={})
         _write(path, _content(again))
         return Claim(self, again, lock)

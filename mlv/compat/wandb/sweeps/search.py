@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from random import Random
 from typing import Any
 
 from mlv import MissingExtra
+from mlv.capture.redaction import Redactor
 from mlv.compat.wandb.errors import UsageError
+from mlv.compat.wandb.sweeps.command import without_variables
 from mlv.compat.wandb.sweeps.folder import Point, SweepFolder
 from mlv.compat.wandb.sweeps.parameters import Config, Parameter, Position, config_at, grid, parameters_of
 
@@ -46,7 +49,33 @@ def checked_config(config: Any) -> dict[str, Any]:
     cap = values.get("run_cap")
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
         raise UsageError(f"run_cap={cap!r}: give a number of runs")
+    _check_command(values)
+    try:
+        json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"the config of a sweep has no form in JSON: {error}. Give numbers, texts, lists and mappings"
+        raise UsageError(text) from error
     return values
+
+
+def refuse_credentials(config: Mapping[str, Any]) -> None:
+    """Refuse a config of which something would have to be kept off the disk, where its agents read it.
+
+    Raises:
+        UsageError: It holds what looks like a credential; the error names where.
+    """
+    redactor = Redactor()
+    for parameter in parameters_of(config["parameters"]):
+        above = ".".join(("parameters", *parameter.path[:-1]))
+        for value in parameter.values:
+            redactor.params({parameter.path[-1]: value}, above)
+    redactor.params({key: value for key, value in config.items() if key not in ("parameters", "command")}, "config")
+    redactor.argv(without_variables(config.get("command") or ()), "command")
+    if redactor.redactions:
+        raise UsageError(
+            f"the config of a sweep is a plain file, and {', '.join(redactor.redactions)} looks like a credential: "
+            "leave it to a variable of the environment, which command names as ${envvar:NAME}"
+        )
 
 
 def goal_of(config: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -141,6 +170,15 @@ def _check_metric(metric: Any, method: str) -> None:
         raise UsageError(f"metric={metric!r}: give {{'name': 'loss', 'goal': 'minimize'}}")
     if metric.get("goal", "minimize") not in _GOALS:
         raise UsageError(f"metric.goal={metric['goal']!r}: give one of {', '.join(_GOALS)}")
+
+
+def _check_command(config: Mapping[str, Any]) -> None:
+    program, command = config.get("program"), config.get("command")
+    if program is not None and not isinstance(program, str):
+        raise UsageError(f"program={program!r}: give the path of a script")
+    is_listed = isinstance(command, (list, tuple)) and all(isinstance(word, (str, int, float)) for word in command)
+    if command is not None and not is_listed:
+        raise UsageError(f"command={command!r}: give a list of words")
 
 
 def _optuna() -> Any:
