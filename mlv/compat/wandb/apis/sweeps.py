@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlv.compat.wandb import folders, limits
+from mlv.compat.wandb import limits
 from mlv.compat.wandb.apis.filters import MISSING
 from mlv.compat.wandb.apis.listing import Runs
 from mlv.compat.wandb.apis.runs import StoredRun
@@ -25,7 +25,7 @@ class StoredSweep:
         Raises:
             NotFound: There is none.
         """
-        self._folder = SweepFolder(project / folders.SWEEPS / sweep_id)
+        self._folder = SweepFolder.of_id(project, sweep_id)
         self._runs_of = runs_of
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -29,7 +28,6 @@ from mlv.compat.wandb.terminal import termerror, termlog
 from mlv.compat.wandb.values import plain_or_itself
 
 _FLAPPING_S, _FLAPPING_FAILURES, _MOST_INITIAL_FAILURES = 60, 3, 5
-_ID = re.compile(r"[A-Za-z0-9_-]+")
 _TERM_TIMEOUT_S = 30
 
 
@@ -288,11 +286,10 @@ def _sweep_folder(sweep_id: str, project: str | None) -> SweepFolder:
     """
     chosen = resolved(None)
     root = folders.project_folder(chosen.root_dir, "p").parent
-    if not _ID.fullmatch(sweep_id):
-        raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
     if project is not None:
-        return SweepFolder(_project_folder(chosen, project) / folders.SWEEPS / sweep_id)
-    path = next(iter(sorted(root.glob(f"*/{folders.SWEEPS}/{sweep_id}"))), None)
+        return SweepFolder.of_id(_project_folder(chosen, project), sweep_id)
+    paths = sorted(root.glob(f"*/{folders.SWEEPS}"))
+    path = next((path.parent for path in paths if sweep_id and (path / sweep_id).is_dir()), None)
     if path is None:
         raise NotFound(f"there is no sweep {sweep_id!r} below {root}: give what wandb.sweep(config) returned, and its project")
-    return SweepFolder(path)
+    return SweepFolder.of_id(path, sweep_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from mlv.compat.wandb.errors import NotFound
 from mlv.compat.wandb.folders import SWEEPS, generate_id
 from mlv.compat.wandb.sweeps.locks import HeldLock, hold, is_held
 
+_ID = re.compile(r"[A-Za-z0-9_-]+")
 _POINTS = "points"
 _MOST_TRIES = 3
 """Tries of a point whose agents die: it may be what kills them."""
@@ -84,6 +86,17 @@ class SweepFolder:
             self.config: dict[str, Any] = self.facts["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotFound(f"there is no sweep {path.name!r} in {path.parent.parent}: {error}") from error
+
+    @classmethod
+    def of_id(cls, project: Path, sweep_id: str) -> SweepFolder:
+        """Read the sweep of a project that has an ID.
+
+        Raises:
+            NotFound: There is none, or it is no ID, which may come from the events of a run.
+        """
+        if not _ID.fullmatch(sweep_id):
+            raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
+        return cls(project / SWEEPS / sweep_id)
 
     @classmethod
     def made(cls, project: Path, config: Mapping[str, Any], entity: str) -> SweepFolder:
