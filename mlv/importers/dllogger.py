@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from ast import literal_eval
 from collections.abc import Iterator, Mapping
@@ -187,9 +188,10 @@ def _described(run: str, time: datetime, metric: Any, metadata: Any) -> Iterator
 
 def _seconds(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _time(record: Mapping[str, Any] | None) -> datetime | None:

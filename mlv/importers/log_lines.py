@@ -1,4 +1,4 @@
-"""Files of Python's `logging`: a head with time and level, a message, and lines that go on with it."""
+"""Files of Python's `logging`: a head with time and level, a message, and lines that go on with it; and of what was printed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from mlv.experiment.console.tee import TerminalLines
 from mlv.importers.reading import SourceReading
 
-_LOOKED_AT = 1 << 16
+_LOOKED_AT, _CHUNK_BYTES = 1 << 16, 1 << 18
 _LONGEST = 1 << 20
 """Characters of a message: a file without heads must not become one of gigabytes."""
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
+
+
+def printed(path: Path) -> Iterator[str]:
+    """Yield the lines of a file that has what was printed to a terminal, which may be longer than memory."""
+    lines = TerminalLines()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield from lines.add(chunk, 0.0)
+    yield from lines.last()
 
 
 class Message(NamedTuple):

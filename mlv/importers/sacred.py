@@ -7,9 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
-from mlv.importers import json_files
+from mlv.importers import json_files, log_lines
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
@@ -110,11 +109,10 @@ class _SacredFolder:
                 reading.leave("files that are gone, or lie elsewhere")
 
     def _printed(self, reading: SourceReading) -> Iterator[str]:
-        path, lines = self._folder / _OUTPUT, TerminalLines()
+        path = self._folder / _OUTPUT
         if reading.takes_file(path, self._folder):
             reading.advance(path.stat().st_size)
-            yield from lines.add(path.read_bytes(), 0.0)
-            yield from lines.last()
+            yield from log_lines.printed(path)
 
     def _files(self, run: dict[str, Any]) -> Iterator[tuple[str, Path]]:
         """Yield name and path of artifacts, resources and sources; trees are moved, so absolute paths only tell names."""

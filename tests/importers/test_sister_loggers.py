@@ -273,6 +273,50 @@ def test_allogger_that_goes_on(tmp_path):
     assert is_intact(exp)
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [({"a": [1, 2, 3, 4], "b": [1, 2]}, {"a": range(1, 9), "b": range(1, 9)}), ({"b": [1, 2]}, {"a": [1, 2], "b": [1, 2, 3]})],
+)
+def test_allogger_s_tables_behind_each_other(tmp_path, earlier, later):
+    """A table that was behind the others, or has rows of the same times, loses and doubles nothing as it grows."""
+    path = tmp_path / "log" / "events" / "1795231457_vm.h5"
+
+    def written(steps: dict) -> None:
+        numbers = {f"scalar/main/{key}": [(n, n / 4, n) for n in numbers] for key, numbers in steps.items()}
+        arrays = {f"array/main/{key}": [(n, n / 4, [n, n]) for n in numbers] for key, numbers in steps.items()}
+        allogger_table(path, {**numbers, **arrays})
+
+    written(earlier)
+    import_one(tmp_path / "log", tmp_path / "runs")
+    written(later)
+
+    exp, outcome = import_one(tmp_path / "log", tmp_path / "runs")
+
+    assert (outcome.left, outcome.imported.differences) == ({}, [])
+    expected = sorted((key, n) for key, numbers in later.items() for n in numbers)
+    assert sorted((name[-1], step) for step, data in points(exp) for name in data) == expected
+    assert sorted((event.name[-1], event.step) for event in exp.events("array")) == expected
+    assert (is_intact(exp), changes_nothing(tmp_path / "log", tmp_path / "runs")) == (True, True)
+
+
+def test_times_that_are_none(tmp_path):
+    """A record whose time is damaged costs its time alone."""
+    rows = [(1, 0.25, 1), (2, math.inf, 2), (3, 1e30, 3), (4, 0.5, 4)]
+    allogger_table(tmp_path / "log" / "events" / "1795231457_vm.h5", {"scalar/main/a": rows})
+    number = '"timestamp": 1' + "0" * 400
+    records = [
+        line(n, {"a": n}).replace('"timestamp": "1700000000.0"', text)
+        for n, text in enumerate([number, '"timestamp": "nan"'], 5)
+    ]
+    write(tmp_path / "log.json", "".join([line(4, {"a": 4}), *records]))
+
+    table, _ = import_one(tmp_path / "log", tmp_path / "runs")
+    printed, _ = import_one(tmp_path / "log.json", tmp_path / "other")
+
+    assert sorted(step for step, _ in points(table)) == [1, 2, 3, 4]
+    assert ([step for step, _ in points(printed)], len(printed.runs)) == ([4, 5, 6], 1)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_allogger_s_damaged_tables(tmp_path, damage):
     """A file that cannot be read is named, and what lies beside it comes over."""
@@ -388,6 +432,27 @@ def test_mle_logging_merged(tmp_path, original):
     assert sorted(each.imported.path for each in again) == sorted(each.imported.path for each in first)
     assert {(each.imported.is_new, tuple(each.imported.differences), each.error) for each in again} == {(False, (), "")}
     assert all(len(points(mlv.Exp.open(each.imported.path))) == 2 for each in again)
+
+
+def test_mle_logging_of_hostile_files(tmp_path):
+    """A time that is none costs itself; a group whose name leads out of the folder is none."""
+    h5py = pytest.importorskip("h5py")
+    write(tmp_path / "config_dict.yaml", "password_of: others\n")
+    (tmp_path / "exp").mkdir()
+    with h5py.File(tmp_path / "exp" / "log.hdf5", "w") as file:
+        for name in ("own", ".."):
+            group = file.create_group(f"{name}/seed_1")
+            group["meta/config_dict"] = [b"{'long': [1, "]
+            group["stats/loss"] = [0.5, 0.25, 0.125]
+            group["time/num_updates"] = [1.0, 2.0, 3.0]
+            group["time/time_elapsed"] = [10.0, math.inf, 1e300]
+
+    exp, _ = import_one(tmp_path / "exp", tmp_path / "runs")
+
+    assert (exp.path, points(exp)) == (
+        tmp_path / "runs/own/seed_1",
+        [(1, {"loss": 0.5}), (2, {"loss": 0.25}), (3, {"loss": 0.125})],
+    )
 
 
 def test_mle_logging_of_unequal_lengths(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from conftest import run_command
 
 import mlv
 from importers.trees import content, import_all, import_one, points
+from mlv.importers import log_lines
 
 CHART = (
     '"epoch","sun-1 - _step","sun-1 - _step__MIN","sun-1 - _step__MAX","sun-1 - train/loss","sun-1 - train/loss__MIN",'
@@ -60,6 +62,30 @@ def test_a_chart(tmp_path):
     before = content(tmp_path / "runs")
     import_all(path, tmp_path / "runs")
     assert (content(tmp_path / "runs") == before, is_intact(sun)) == (True, True)
+
+
+def test_runs_of_a_chart_that_begin_alike(tmp_path):
+    """A run whose name begins with that of another is told from it."""
+    columns = [f"{run} - {name}" for run in ("a", "a - b") for name in ("_step", "loss")]
+    names = ["Step", *(column + ending for column in columns for ending in ("", "__MIN", "__MAX"))]
+    path = write(tmp_path / "chart.csv", ",".join(names) + "\n0," + ",".join("1" * (len(names) - 1)) + "\n")
+
+    exps = opened(import_all(path, tmp_path / "runs"))
+
+    assert [(exp.name, points(exp)) for exp in exps] == [("a", [(1, {"loss": 1})]), ("a - b", [(1, {"loss": 1})])]
+
+
+def test_long_outputs(tmp_path):
+    """What was printed is never in memory as a whole."""
+    path = tmp_path / "output.log"
+    path.write_bytes(b"".join(b"epoch %d\r" % number + b"x" * 1000 + b"\n" for number in range(10_000)))
+    tracemalloc.start()
+    try:
+        lines = sum(1 for _ in log_lines.printed(path))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (lines, most < 5_000_000) == (10_000, True)
 
 
 def test_a_chart_of_one_run(tmp_path):

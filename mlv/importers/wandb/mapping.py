@@ -16,7 +16,7 @@ from mlv.encoding import dumps
 from mlv.errors import FileUnusable
 from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceFile, SourceRows
-from mlv.importers import protobuf
+from mlv.importers import log_lines, protobuf
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.protobuf import UNDECODABLE, text_of
@@ -360,8 +360,7 @@ class _RunReader:
 
     def _output(self, run: str, path: Path) -> Iterator[SourceEvent]:
         """Yield the lines of a console that no record has: as a file, they would keep their credentials."""
-        lines = TerminalLines()
-        for line in (*lines.add(path.read_bytes(), 0.0), *lines.last()):
+        for line in log_lines.printed(path):
             yield self._line("stdout", line)._replace(run=run)
 
     def _closing(self, run: str) -> Iterator[SourceEvent]:

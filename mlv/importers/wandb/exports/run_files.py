@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
-from mlv.importers import json_files, jsonl, tables, yaml_files
+from mlv.importers import json_files, jsonl, log_lines, tables, yaml_files
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
@@ -78,8 +77,7 @@ class _RunFolder:
             for path in self._paths:
                 relative = path.relative_to(self._folder).as_posix()
                 if relative == _CONSOLE:
-                    lines = TerminalLines()
-                    for line in (*lines.add(path.read_bytes(), 0.0), *lines.last()):
+                    for line in log_lines.printed(path):
                         data = {"level": "info", "message": line}
                         yield SourceEvent(run, latest, "message", data, "stdout", stream=layout.CONSOLE_STREAM)
                 elif relative not in _OWN and relative not in files.used:
