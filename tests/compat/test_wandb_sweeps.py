@@ -476,7 +476,10 @@ def test_a_program(capsys):
     assert main(["sweep", "sweep.yaml", "-p", "p", "--name", "own"]) == 0
     sweep_id = capsys.readouterr().out.split()[4]
     assert main(["agent", f"p/{sweep_id}"]) == 0
-    assert [main(["agent", "p/none"]), main(["sweep", "none.yaml"])] == [1, 1]
+    Path("bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    Path("runs/file").touch()
+    words = (["agent", "p/none"], ["sweep", "none.yaml"], ["sweep", "bytes.yaml"], ["sweep", "sweep.yaml", "-p", "file"])
+    assert [main(each) for each in words] == [1, 1, 1, 1]
     assert [line[:12] for line in capsys.readouterr().err.splitlines()[-2:]] == ["wandb: ERROR"] * 2
 
     assert wandb.Api().sweep(f"p/{sweep_id}").name == "own"
