@@ -27,6 +27,9 @@ import pytest
 from mlv import notices
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+# The benchmarks lie beside the package, at the root of the repository; an installed mlv goes before the one there.
+sys.path.append(str(Path(__file__).parents[1]))
+
 pytest_plugins = ["bucket.stores"]
 """Object stores are at work once for all tests, wherever these are."""
 MEMORY = Path("/dev/shm")

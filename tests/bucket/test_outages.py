@@ -3,7 +3,6 @@
 import gzip
 import sys
 import time
-from contextlib import suppress
 
 import pytest
 from bucket.contents import copy_of
@@ -32,12 +31,15 @@ FAULTS = [
 
 
 def log_in(store, folder, path):
-    """The bytes of the log that the copy in a folder has in a bucket, up to the first hole."""
+    """The bytes of the log that the copy in a folder has in a bucket, up to the first hole; None while segments are merged."""
     below = (stored.key[len(path) + 1 :] for stored in store.objects(path))
     held = [segment for key in below if (segment := names.segment_of(key)) is not None and segment.copy == copy_of(folder)]
     own = [segment for segment in held if segment.stream == "log"]
     slices = segments.chain(own)
-    return b"".join(piece.of(gzip.decompress(store.get(names.join(path, piece.segment.key)))) for piece in slices)
+    try:
+        return b"".join(piece.of(gzip.decompress(store.get(names.join(path, piece.segment.key)))) for piece in slices)
+    except NoSuchObject:
+        return None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
@@ -58,12 +60,7 @@ def test_a_run_outlasts_an_ill_store(tmp_path, monkeypatch, far, fault):
 
     store = open_store(url)
     wait_until(lambda: any(names.whole_of(stored.key.removeprefix("digits/")) for stored in store.objects("digits/.mlv")))
-
-    def is_there():
-        with suppress(NoSuchObject):  # a segment that was merged since the listing
-            return log_in(store, exp.path, "digits") == (exp.path / "log.jsonl").read_bytes()
-
-    wait_until(is_there)
+    wait_until(lambda: log_in(store, exp.path, "digits") == (exp.path / "log.jsonl").read_bytes())
 
 
 def test_every_store(tmp_path, any_bucket, inline):
