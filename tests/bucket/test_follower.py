@@ -215,9 +215,8 @@ def test_children_and_streams(tmp_path, bucket):
     child = os.fork()
     if not child:
         exp.log({"child": 1.0}, step=1)
-        exp.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
+        os._exit(0 if exp.flush(shipped=True) else 1)
+    assert os.waitpid(child, 0)[1] == 0
     exp.close()
 
     wait_until(lambda: is_whole(bucket / "digits", exp.path))
