@@ -61,11 +61,13 @@ class LogForm(NamedTuple):
         with open(path, "rb") as file:
             for line in file:
                 reading.advance(len(line))
-                if not line.endswith(b"\n"):
-                    reading.takes_open_line(is_torn=True)
-                    break
                 text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 following = self._message(text)
+                if not line.endswith(b"\n"):
+                    # Without a head it may be the beginning of one, or whole if all of the source is.
+                    is_torn = following is None and not reading.options.is_whole
+                    if not reading.takes_open_line(is_torn=is_torn):
+                        break
                 if following is not None:
                     if message is not None:
                         yield message

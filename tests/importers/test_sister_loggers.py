@@ -146,6 +146,28 @@ def test_files_of_a_drop_in(tmp_path):
     assert outcome.error.startswith(f"{path} is an output that mlv itself wrote of experiment {tmp_path / ROOM / 'log.json'}")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "last"),
+    [
+        ("a_Nov21_03-40-24.log", "[2026-11-21 03:40:24,927] [INFO]: hello\n[2026-11-21 03:40:25,000] [INFO]: bye", "bye"),
+        ("a_Nov21_03-40-24.log", "[2026-11-21 03:40:24,927] [ERROR]: failed\nValueError: no", "failed\nValueError: no"),
+        ("slurm-1.out", "DLL 2026-11-21 03:20:52.831650 - 1 loss : 0.5 \nhello\ndone", "done"),
+        ("slurm-1.out", "hello\nDLL 2026-11-21 03:20:52.831650 - 1 loss : 0.5", "loss"),
+    ],
+)
+def test_last_lines_without_an_end(tmp_path, name, text, last):
+    """The last line of a text log waits for its end, and comes over as it stands where the source is complete."""
+    path = write(tmp_path / "out" / name, text)
+
+    def has_last(exp: mlv.Exp) -> bool:
+        return any(json.dumps(last)[1:-1] in stream.read_text() for stream in exp.path.glob("*.jsonl"))
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+    assert (has_last(exp), bool(outcome.left or outcome.notes)) == (False, True)
+    whole, outcome = import_one(path, tmp_path / "whole", is_whole=True)
+    assert (has_last(whole), outcome.left) == (True, {})
+
+
 # helios
 
 HELIOS = (
