@@ -15,6 +15,7 @@ from mlv.importers.reading import SourceReading
 _LOOKED_AT, _CHUNK_BYTES = 1 << 16, 1 << 18
 _LONGEST = 1 << 20
 """Characters of a message: a file without heads must not become one of gigabytes."""
+_DIGIT = re.compile(r"\d")
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
 
 
@@ -58,26 +59,35 @@ class LogForm(NamedTuple):
     def messages(self, path: Path, reading: SourceReading) -> Iterator[Message]:
         """Yield the messages of a file; lines before the first head are left behind, and a last line without an end waits."""
         message: Message | None = None
+        head = ""
         with open(path, "rb") as file:
             for line in file:
                 reading.advance(len(line))
                 text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
                 following = self._message(text)
                 if not line.endswith(b"\n"):
-                    # Without a head it may be the beginning of one, or whole if all of the source is.
-                    is_torn = following is None and not reading.options.is_whole
+                    is_head = following is not None or (message is None) or self._may_begin(text, head)
+                    is_torn = following is None and is_head and not reading.options.is_whole
                     if not reading.takes_open_line(is_torn=is_torn):
+                        if not is_head:
+                            message = None  # waits with this line of it: what is recorded stays as it is
                         break
                 if following is not None:
                     if message is not None:
                         yield message
-                    message = following
+                    message, head = following, text
                 elif message is not None and len(message.text) < _LONGEST:
                     message = message._replace(text=f"{message.text}\n{text}")
                 else:
                     reading.leave("lines of a log that belong to no message")
         if message is not None:
             yield message
+
+    def _may_begin(self, line: str, head: str) -> bool:
+        """Return whether the beginning of a line may be that of a head, as a whole one shows."""
+        match = self.head.match(head)
+        whole, own = (_DIGIT.sub("0", text) for text in (head[: match.start("level")] if match else "", line))
+        return whole.startswith(own) or (bool(whole) and own.startswith(whole))
 
     def _message(self, line: str) -> Message | None:
         match = self.head.match(line)

@@ -168,6 +168,24 @@ def test_last_lines_without_an_end(tmp_path, name, text, last):
     assert (has_last(whole), outcome.left) == (True, {})
 
 
+@pytest.mark.parametrize("cut", range(1, 90, 8))
+def test_logs_that_are_cut_anywhere(tmp_path, cut):
+    """A message of several lines comes over whole, once the log has its end, wherever an import met it."""
+    head = "[2026-11-21 03:40:24,927] [INFO]: hello\n[2026-11-21 03:40:25,000] [ERROR]: failed\nTraceback"
+    whole = head + " (most recent call last):\n  2 / 0\nValueError: no\n[2026-11-21 03:40:26,500] [WARNING]: bye\n"
+    path = write(tmp_path / "out" / "a_Nov21_03-40-24.log", whole[: len(head) + cut])
+    import_one(path, tmp_path / "runs")
+    path.write_text(whole)
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    text = whole[whole.index("failed") : whole.index("\n[2026-11-21 03:40:26")]
+    if whole[len(head) + cut - 1] != "\n":
+        assert (outcome.left, outcome.imported.differences) == ({}, [])
+        assert [event.data["message"] for event in exp.events("message")] == ["hello", text, "bye"]
+    assert is_intact(exp)
+
+
 # helios
 
 HELIOS = (
