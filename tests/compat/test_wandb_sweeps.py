@@ -311,12 +311,13 @@ def test_bayes():
 
 @pytest.mark.skipif(find_spec("optuna") is not None, reason="optuna is installed")
 def test_bayes_without_optuna():
-    """Without Optuna, the agent says what to install."""
-    config = {"method": "bayes", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    """Without Optuna, the agent says what to install; whoever looks at the sweep does without."""
+    config = {"method": "bayes", "run_cap": 2, "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
     sweep_id = wandb.sweep(config, project="p")
 
     with pytest.raises(mlv.errors.MissingExtra, match="pip install optuna, or use method='random'"):
         wandb.agent(sweep_id, function=lambda: None)
+    assert wandb.Api().sweep(f"p/{sweep_id}").state == "PENDING"
 
 
 def test_what_is_not_there():
@@ -559,3 +560,4 @@ def test_a_point_that_kills_its_agents():
 
     assert codes == [-signal.SIGKILL] * 3 + [0]
     assert tried() == [0, 0, 0, 1]
+    assert wandb.Api().sweep(f"p/{sweep_id}").state == "FINISHED"

@@ -70,7 +70,7 @@ class StoredSweep:
         if any(self._folder.is_tried(point) for point in points):
             return "RUNNING"
         is_done = all(point.is_done for point in points)
-        is_exhausted = Search(self._folder).is_exhausted(points, {point.number for point in points})
+        is_exhausted = Search(self._folder, is_asked=False).is_exhausted(points, {point.number for point in points})
         return "FINISHED" if is_done and is_exhausted else "PENDING"
 
     @property

@@ -43,7 +43,7 @@ class Point:
     @property
     def is_done(self) -> bool:
         """Whether nobody needs to try it once more."""
-        return bool(self.end) and self.end.get("state") not in AGAIN
+        return self.tries >= _MOST_TRIES or (bool(self.end) and self.end.get("state") not in AGAIN)
 
 
 Propose = Callable[[list[Point], set[int]], "tuple[int, dict[str, Any], dict[str, Any]] | None"]
@@ -148,14 +148,14 @@ class SweepFolder:
 
     def _taken_over(self, point: Point) -> Claim | None:
         """Take a point whose agent died, or was interrupted; return None for others."""
-        if not _is_for_another_try(point):
+        if point.is_done:
             return None
         lock = hold(self._lock_of(point.number))
         if lock is None:
             return None
         # Read it again under its lock: its agent may have recorded its end between the two.
         now = self._point(point.number)
-        if now is None or not _is_for_another_try(now) or not lock.is_certain:
+        if now is None or now.is_done or not lock.is_certain:
             lock.drop()
             return None
         path = self.path_of(point.number)
@@ -192,10 +192,6 @@ class SweepFolder:
         finally:
             if lock is not None:
                 lock.release()
-
-
-def _is_for_another_try(point: Point) -> bool:
-    return not point.is_done and point.tries < _MOST_TRIES
 
 
 def _held(path: Path, within_s: float) -> HeldLock | None:

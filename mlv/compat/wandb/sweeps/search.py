@@ -87,8 +87,12 @@ def goal_of(config: Mapping[str, Any]) -> tuple[str | None, str]:
 class Search:
     """Proposes the points of a sweep."""
 
-    def __init__(self, sweep: SweepFolder) -> None:
+    def __init__(self, sweep: SweepFolder, *, is_asked: bool = True) -> None:
         """Read the config of a sweep.
+
+        Args:
+            sweep: The sweep.
+            is_asked: Whether it shall propose points.
 
         Raises:
             UsageError: It was changed to one that cannot be read.
@@ -98,7 +102,7 @@ class Search:
         self._sweep_id, self._method, self._cap = sweep.id, config["method"], config.get("run_cap")
         self._parameters = parameters_of(config["parameters"])
         self._goal = goal_of(config)[1]
-        if self._method == "bayes":
+        if self._method == "bayes" and is_asked:
             _optuna()
 
     def propose(self, points: list[Point], numbers: set[int]) -> tuple[int, Config, Position] | None:
@@ -118,9 +122,8 @@ class Search:
 
     def is_exhausted(self, points: list[Point], numbers: set[int]) -> bool:
         """Return whether there is no next point."""
-        if self._method == "grid" or self._cap is not None:
-            return self.propose(points, numbers) is None
-        return False
+        is_capped = self._cap is not None and len(numbers) >= self._cap
+        return is_capped or (self._method == "grid" and self.propose(points, numbers) is None)
 
 
 def _asked(parameters: list[Parameter], points: list[Point], goal: str, seed: int) -> Position:
