@@ -220,6 +220,20 @@ def test_helios(tmp_path, name):
     assert (is_intact(exp), changes_nothing(tmp_path / "out", tmp_path / "runs")) == (True, True)
 
 
+def test_helios_logs_of_one_name(tmp_path):
+    """Of several logs of one name each has the event files beside it."""
+    for number, folder in enumerate("ab"):
+        write(tmp_path / "out" / folder / "run.log", HELIOS.replace("03:40", f"0{number}:40"))
+        writers = pytest.importorskip("tensorboardX", reason="it writes the event files")
+        with writers.SummaryWriter(str(tmp_path / "out" / folder / "tensorboard" / "run")) as writer:
+            writer.add_scalar("loss", number, number)
+
+    outcomes = import_all(tmp_path / "out", tmp_path / "runs")
+
+    exps = [mlv.Exp.open(each.imported.path) for each in outcomes]
+    assert [(exp.path.parent.name, points(exp)) for exp in exps] == [("a", [(0, {"loss": 0})]), ("b", [(1, {"loss": 1})])]
+
+
 def test_helios_without_events(tmp_path):
     """A log alone is an experiment; lines that belong to no message are counted; other logs are of no format."""
     path = write(tmp_path / "out" / "a_Nov21_03-40-24.log", "half a line\n" + HELIOS + "[2026-11-21 03:40:27,0")
