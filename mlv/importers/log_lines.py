@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
 
 from mlv.experiment.console.tee import TerminalLines
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent
+from mlv.importers.endings import end_of
 from mlv.importers.reading import SourceReading
+from mlv.store import layout
 
 _LOOKED_AT, _CHUNK_BYTES = 1 << 16, 1 << 18
 _LONGEST = 1 << 20
@@ -22,10 +25,40 @@ _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "CRITICAL":
 def printed(path: Path) -> Iterator[str]:
     """Yield the lines of a file that has what was printed to a terminal, which may be longer than memory."""
     lines = TerminalLines()
+    yield from _whole_lines(path, lines)
+    yield from lines.last()
+
+
+def _whole_lines(path: Path, lines: TerminalLines) -> Iterator[str]:
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             yield from lines.add(chunk, 0.0)
-    yield from lines.last()
+
+
+class PrintedFile:
+    """A file that has what was printed to a terminal, beside others of its run, which grow as it does."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lines = path, TerminalLines()
+
+    def items(self, parent: str, time: datetime, reading: SourceReading) -> Iterator[Item]:
+        """Yield its whole lines as those of a run of their own, a microsecond apart: the file has no times."""
+        run = f"{parent} console"
+        yield RunBegins(run, time, parent=parent)
+        for number, line in enumerate(_whole_lines(self._path, self._lines)):
+            yield _printed_line(run, time + timedelta(microseconds=number), line)
+        reading.advance(self._path.stat().st_size)
+        yield from end_of(run, time, None, lambda _: [], reading, length="", has_ends=False)
+
+    def last(self, run: str, time: datetime) -> Iterator[SourceEvent]:
+        """Yield what its end has without a line end, once the whole lines were yielded."""
+        for line in self._lines.last():
+            yield _printed_line(run, time, line)
+
+
+def _printed_line(run: str, time: datetime, line: str) -> SourceEvent:
+    data = {"level": "info", "message": line}
+    return SourceEvent(run, time, "message", data, "stdout", stream=layout.CONSOLE_STREAM)
 
 
 class Message(NamedTuple):

@@ -198,6 +198,25 @@ def test_a_list_as_the_documentation_makes_it(tmp_path, suffix):
     assert (second.params, dict(outcomes[1].left)) == ({"lr": 0.2}, {"settings or summaries that are no mapping": 1})
 
 
+def test_files_of_a_run_that_goes_on(tmp_path):
+    """Measurements, and what was printed, come over once, whatever of a run's files grew between two imports."""
+    folder = tmp_path / "server" / "abc"
+    for count in (2, 4):
+        rows = [{"_timestamp": 1709208001.0 + number, "_runtime": number} for number in range(count)]
+        history = [json.dumps({**row, "_step": number, "loss": number}) for number, row in enumerate(rows)]
+        write(folder / "wandb-history.jsonl", "".join(f"{line}\n" for line in history))
+        system = [json.dumps({**row, "system.cpu": number}) for number, row in enumerate(rows)]
+        write(folder / "wandb-events.jsonl", "".join(f"{line}\n" for line in system))
+        write(folder / "output.log", "".join(f"line {number}\n" for number in range(count)))
+        exp, outcome = import_one(tmp_path / "server", tmp_path / "runs")
+        assert (outcome.left, outcome.imported.differences) == ({}, [])
+
+    assert [step for step, _ in points(exp)] == list(range(4))
+    assert [dict(event.data)["cpu"] for event in exp.events("system")] == list(range(4))
+    assert [event.data["message"] for event in exp.events("message", stream="console")] == [f"line {n}" for n in range(4)]
+    assert is_intact(exp)
+
+
 def test_files_of_a_run(tmp_path):
     """Files that were fetched from a run are an experiment: settings, history, summary, machine, console, and the others."""
     pytest.importorskip("yaml")
