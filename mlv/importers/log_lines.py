@@ -22,21 +22,8 @@ _DIGIT = re.compile(r"\d")
 _LEVELS = {"DEBUG": "debug", "WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
 
 
-def printed(path: Path) -> Iterator[str]:
-    """Yield the lines of a file that has what was printed to a terminal, which may be longer than memory."""
-    lines = TerminalLines()
-    yield from _whole_lines(path, lines)
-    yield from lines.last()
-
-
-def _whole_lines(path: Path, lines: TerminalLines) -> Iterator[str]:
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield from lines.add(chunk, 0.0)
-
-
 class PrintedFile:
-    """A file that has what was printed to a terminal, beside others of its run, which grow as it does."""
+    """A file of any length that has what was printed to a terminal, beside others of its run, which grow as it does."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lines = path, TerminalLines()
@@ -45,10 +32,15 @@ class PrintedFile:
         """Yield its whole lines as those of a run of their own, a microsecond apart: the file has no times."""
         run = f"{parent} console"
         yield RunBegins(run, time, parent=parent)
-        for number, line in enumerate(_whole_lines(self._path, self._lines)):
+        for number, line in enumerate(self._whole_lines()):
             yield _printed_line(run, time + timedelta(microseconds=number), line)
         reading.advance(self._path.stat().st_size)
         yield from end_of(run, time, None, lambda _: [], reading, length="", has_ends=False)
+
+    def _whole_lines(self) -> Iterator[str]:
+        with open(self._path, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield from self._lines.add(chunk, 0.0)
 
     def last(self, run: str, time: datetime) -> Iterator[SourceEvent]:
         """Yield what its end has without a line end, once the whole lines were yielded."""

@@ -16,7 +16,9 @@ from conftest import run_command
 
 import mlv
 from importers.trees import content, import_all, import_one, points
+from mlv.experiment.importing.source import EPOCH, SourceEvent
 from mlv.importers import log_lines
+from mlv.importers.reading import SourceReading
 
 CHART = (
     '"epoch","sun-1 - _step","sun-1 - _step__MIN","sun-1 - _step__MAX","sun-1 - train/loss","sun-1 - train/loss__MIN",'
@@ -81,7 +83,7 @@ def test_long_outputs(tmp_path):
     path.write_bytes(b"".join(b"epoch %d\r" % number + b"x" * 1000 + b"\n" for number in range(10_000)))
     tracemalloc.start()
     try:
-        lines = sum(1 for _ in log_lines.printed(path))
+        lines = sum(isinstance(item, SourceEvent) for item in log_lines.PrintedFile(path).items("run", EPOCH, SourceReading()))
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
