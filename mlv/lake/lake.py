@@ -70,7 +70,7 @@ class Lake:
         return opened
 
     def arrow(self, table: str, columns: Sequence[str] | None = None, filters: Filters | None = None) -> Any:
-        """Return a table, or some columns and rows of it, as a `pyarrow.Table`: with superseded points, and NaN as it was logged.
+        """Return a table, or some columns and rows of it, as a `pyarrow.Table`: with superseded points, and NaN as logged.
 
         Args:
             table: Its name.
