@@ -54,14 +54,11 @@ def find_file(folder: Path, reference: Reference) -> Path:
                 return path
     # Last: it reads the notes of all folders around, and hashes what lies there.
     moved = next((path for path in _moved_along(folder, reference) if holds(path, reference)), None)
+    if moved is None and absence:
+        text = f"{reference['path']} cannot be had: {absence}"
+        raise ReferenceBroken(text, path=reference["path"], sha256=reference.get("sha256"))
     if moved is None:
-        raise (
-            _broken(reference, candidates)
-            if not absence
-            else ReferenceBroken(
-                f"{reference['path']} cannot be had: {absence}", path=reference["path"], sha256=reference.get("sha256")
-            )
-        )
+        raise _broken(reference, candidates)
     return moved
 
 

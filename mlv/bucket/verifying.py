@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from mlv.audit.activity import Surroundings
@@ -115,7 +116,7 @@ class _BucketSubject:
         if self._is_arriving:
             yield Finding("unproven", "not everything was shipped yet: verify again later")
 
-    @property
+    @cached_property
     def _is_arriving(self) -> bool:
         """Whether a copy may be on its way that was not whole before."""
         lost = self._there.lost
@@ -158,11 +159,10 @@ class _BucketSubject:
             for each, compressed in zip(slices, fetched, strict=True):
                 try:
                     # All of it before any: of a damaged one nothing counts, and another may cover its bytes.
-                    content = self._checked(each, compressed, held[each.segment])
+                    yield from self._checked(each, compressed, held[each.segment])
                 except DamagedSegment as error:
                     self._findings.append(Finding("edited", f"{held.pop(each.segment).key} is passed over: {error}"))
                     break
-                yield from content
                 position = each.end
             else:
                 return
