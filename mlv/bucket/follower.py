@@ -148,20 +148,24 @@ class Follower:
         later = [] if is_woken or is_over else [stream for stream, due in self._next.items() if now < due]
         self._next.update({stream: now + pause_s for stream, pause_s in _PAUSES_S.items() if stream not in later})
         self._mine, count = [], 0
+        sizes: dict[Path, dict[str, int]] = {}
         for shipper in self._all(folder):
             with self._alone(shipper) as is_mine, self._passing_differences(shipper):
                 if is_mine:
+                    # Before: the lines that come meanwhile are those of a later run, and of the process that ships it.
+                    sizes[shipper.folder] = pending.sizes(shipper.folder) if is_over else {}
                     count += shipper.ship_lines(later)
                     shipper.merge()
                     self._mine.append(shipper)
-        if count or is_woken or not self._files.is_asked(self._mine, is_over):
+        # Of a run that is over once: else the lines of a later run would ask for it in each turn.
+        if is_woken or not self._files.is_asked(self._mine, is_over) or (count and not is_over):
             self._files.look(self._mine, is_over)
         if not (is_over and self._files.are_up):
             return False
         for shipper in self._mine:
             shipper.settle_former()
             shipper.mark_whole()
-        return all(shipper.has_all_of(pending.sizes(shipper.folder)) for shipper in self._mine)
+        return all(shipper.has_all_of(sizes[shipper.folder]) for shipper in self._mine)
 
     @contextmanager
     def _passing_differences(self, shipper: Shipper) -> Iterator[None]:

@@ -5,18 +5,23 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 from bucket.contents import chains, copy_of, is_whole, shipped
+from bucket.memory import MemoryStore
 from conftest import wait_until
 from signalling import send
 
 import mlv
 from mlv.bucket import positions
+from mlv.bucket.follower import Follower
+from mlv.bucket.wish import Wish
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.store import layout
+from mlv.store.home import Home
 
 pytest.importorskip("obstore", reason="needs the extra 'bucket'")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
@@ -191,6 +196,27 @@ def test_runs_one_after_the_other(tmp_path, bucket):
     assert shipped(bucket / "digits", exp.path) == (exp.path / "log.jsonl").read_bytes()
     assert shipped(bucket / "digits", exp.path).startswith(first)
     assert {key.parent.name for key in set(bucket.rglob("*.gz")) | keys} == {copy_of(exp.path)}
+
+
+def test_a_run_that_is_over_does_not_wait_for_the_next_one(tmp_path):
+    """Its process ends while another run logs on: else that one would be shipped without any pause."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        exp.log({"loss": 0.5}, step=0)
+    log = exp.path / "log.jsonl"
+    line = log.read_bytes().splitlines(keepends=True)[-1]
+
+    def append(call, key):
+        if call == "create":
+            with open(log, "ab") as file:
+                file.write(line)
+
+    store = MemoryStore(append)
+    home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 10.0)
+    follower = threading.Thread(target=Follower(home, wish, lambda: store, lambda: True).follow, daemon=True)
+    follower.start()
+    follower.join(30)
+
+    assert not follower.is_alive()
 
 
 def test_sub_experiments(tmp_path, bucket):
