@@ -248,7 +248,9 @@ class Shipper:
 
     def _ship_stream(self, position: Position, stream: str) -> int:
         with self._opened(stream) as file:
-            fd, done = file.fileno(), position.stream(stream)
+            fd = file.fileno()
+            with self._lock:
+                done = position.stream(stream)
             if os.fstat(fd).st_ino != self._present[stream]:
                 raise _Replaced(stream)
             if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
@@ -368,10 +370,10 @@ class Shipper:
             with published.opened(self.folder, file) as path:
                 self._announce(position)
                 key = self._make_file(file, path)
+        except BucketError:
+            raise  # also where it is that something in the bucket is not there
         except FileNotFoundError:
             return  # a checkpoint that was let go meanwhile
-        except BucketError:
-            raise
         except OSError as error:
             self.shipped.unshipped[file.path] = error.strerror or str(error)
             return
@@ -486,6 +488,19 @@ class Shipper:
 
     def merge(self, *, is_last: bool = False) -> None:
         """Replace many small segments by larger ones; with `is_last` as many as possible."""
+        with self._in_another_copy():
+            self._merge(is_last)
+
+    @contextmanager
+    def _in_another_copy(self) -> Iterator[None]:
+        """Ship all lines as another copy where a larger segment is there with other bytes."""
+        try:
+            yield
+        except _Replaced:
+            self._begin_another_copy()
+            self.ship_lines()
+
+    def _merge(self, is_last: bool) -> None:
         position = self._begun()
         for stream, done in list(position.streams.items()):
             least = 2 if is_last else self._merged_at_once
@@ -512,6 +527,12 @@ class Shipper:
 
     def mark_whole(self) -> bool:
         """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
+        for _ in range(_MOST_COPIES):
+            with self._in_another_copy():
+                return self._mark_whole()
+        return False
+
+    def _mark_whole(self) -> bool:
         position, sizes = self._begun(), pending.sizes(self.folder)
         size = sum(sizes.values())
         if not self._is_at_rest() or not position.has_all_of(sizes) or position.waiting:
@@ -520,7 +541,7 @@ class Shipper:
             data = {"exp": position.meta, "streams": sizes, "files": len(position.files)}
             # Before the merge: a machine that is ended in the middle of that has left all there is.
             self._store.create(self._key(Whole(position.copy, size).key), orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
-            self.merge(is_last=True)
+            self._merge(is_last=True)
             with self._lock:
                 position.whole = size
             self.save()

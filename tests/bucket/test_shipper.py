@@ -12,7 +12,7 @@ import mlv
 from mlv.audit.redact import redact
 from mlv.bucket import names, positions, segments
 from mlv.bucket.shipper import Shipper
-from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
+from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, NoSuchObject, ObjectDiffers
 from mlv.store import layout
 
 pytest.importorskip("hypothesis")
@@ -389,6 +389,25 @@ def test_a_segment_that_somebody_overwrote(tmp_path, store):
     assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
 
 
+def test_a_merged_segment_that_is_there_with_other_bytes(tmp_path, store):
+    """It is named, and all lines are up again under another copy, which is whole."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    exp.flush()
+    Shipper(exp.path, "a/b", store).ship_lines()
+    copy = copy_of(exp.path)
+    exp.close()
+    size = (exp.path / "log.jsonl").stat().st_size
+    key = f"a/b/{names.Segment('log', copy, 0, size).key}"
+    store.content[key] = gzip.compress(b"something else\n")
+
+    outcome = ship(exp.path, store)
+
+    assert outcome.different == [key]
+    assert copy_of(exp.path) != copy
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+    assert f"a/b/{names.Whole(copy_of(exp.path), size).key}" in store.content
+
+
 def test_equal_lines_packed_by_another_zlib(tmp_path, store):
     """The bytes of an object may differ where its lines do not."""
     exp = mlv.Exp(tmp_path, "digits", capture=())
@@ -415,6 +434,25 @@ def test_a_file_published_again(tmp_path, store):
 
     held = [content for key, content in store.content.items() if key.startswith("a/b/files/a.txt")]
     assert sorted(held) == [b"one", b"two"]
+
+
+def test_a_version_that_goes_while_it_is_compared(tmp_path):
+    """Its file is not taken for one that was let go here: it is shipped the next time."""
+    removed = []
+
+    def remove(call, key):
+        if call == "get" and key == "a/b/files/notes.txt" and not removed:
+            removed.append(store.content.pop(key))
+
+    store = MemoryStore(remove)
+    folder = finished(tmp_path)
+    store.content["a/b/files/notes.txt"] = b"notes "
+    with pytest.raises(NoSuchObject):
+        ship(folder, store)
+
+    ship(folder, store)
+
+    assert store.content["a/b/files/notes.txt"] == b"notes "
 
 
 def test_unfinished_files_are_left(tmp_path, store):
