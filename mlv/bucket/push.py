@@ -102,8 +102,12 @@ class Push:
             self._patiently(lambda: self._ship_once(shipper))
         except ObjectDiffers as error:
             shipper.shipped.notes.append(str(error))  # of this experiment: the others are shipped
-        except BucketError:
-            raise
+        except BucketError as error:
+            if error in shipper.refused.values():
+                return shipper.shipped  # of a file, which is named
+            if type(error) is not BucketError:
+                raise
+            shipper.shipped.unshipped["."] = str(error)  # of this experiment: the others are shipped
         except OSError as error:
             where = error.filename or shipper.folder
             shipper.shipped.unshipped[os.path.relpath(where, shipper.folder)] = error.strerror or str(error)
@@ -116,6 +120,9 @@ class Push:
         if not (are_up and shipper.mark_whole()):
             shipper.merge()
         shipper.check_readable()
+        for error in shipper.refused.values():
+            if isinstance(error, BucketUnreachable):
+                raise error  # the next time it may be taken
 
     def _patiently(self, task: Callable[[], T]) -> T:
         """Do a task, again where the store may answer the next time."""

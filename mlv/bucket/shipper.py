@@ -29,6 +29,7 @@ from mlv.bucket.names import News, Segment, Whole
 from mlv.bucket.positions import Position, StreamPosition, tail_of
 from mlv.bucket.segments import Span
 from mlv.bucket.store import Creation, ObjectStore, StoredObject
+from mlv.capture.redaction import Redactor
 from mlv.digests import sha256
 from mlv.encoding import loads
 from mlv.errors import BucketDenied, BucketError, MlvWarning, NoSuchObject, ObjectDiffers
@@ -118,6 +119,9 @@ class Shipper:
         self._keeps = False
         """Whether the store refused to delete: it was told."""
         self._saved, self._next_save = b"", 0.0
+        self.refused: Mapping[str, BucketError] = {}
+        """Reasons by path why the bucket, which answered, did not take files; those are tried again with the next call."""
+        self._refusal = ""
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -212,7 +216,7 @@ class Shipper:
                 if problem:
                     positions.note(self.folder, self._store.url, self.path, problem)
                 return
-            self._position.problem = problem
+            self._position.problem = problem or self._refusal
             content = positions.to_bytes(self._position)
             if content != self._saved:
                 positions.write(self.folder, self._store.url, content)
@@ -338,22 +342,41 @@ class Shipper:
         position = self._begun()
         waiting = [file for file in published.files(self.folder) if not pending.is_shipped(position, file)]
         young = [file for file in waiting if file.is_writable and self._now().timestamp() - file.modified_ns / 1e9 < settled_s]
-        waiting = sorted((file for file in waiting if file not in young), key=lambda file: file.urgency)
+        # Those that were refused the last time come last: no other file waits for them.
+        last = self.refused
+        waiting = sorted((file for file in waiting if file not in young), key=lambda file: (file.path in last, file.urgency))
+        refused: dict[str, BucketError] = {}
         for number, file in enumerate(waiting):
             with self._lock:
                 position.waiting = len(waiting) - number + len(young)
             if is_over():
                 return False
-            self._ship_file(position, file)
+            try:
+                self._ship_file(position, file)
+            except ObjectDiffers:
+                raise
+            except BucketError as error:
+                if not self._answers():
+                    raise
+                refused[file.path] = error
+                self.shipped.unshipped[file.path] = str(error)
             if monotonic() >= self._next_save:
                 self.save()
                 # Of many files: each time all of them are written.
                 self._next_save = monotonic() + _SAVE_S
         with self._lock:
-            position.waiting = len(young)
+            position.waiting = len(young) + len(refused)
+            self.refused = refused
+            self._refusal = Redactor().text(str(next(iter(refused.values()))), "problem") if refused else ""
         self._remove_redacted_files(position)
         self.save()
-        return not young
+        return not (young or refused)
+
+    def _answers(self) -> bool:
+        """Return whether the bucket answers at all: then it refuses one object, and the others can be shipped."""
+        with suppress(BucketError):
+            return self._store.head(self._key(layout.META)) is not None
+        return False
 
     def _begun(self) -> Position:
         for _ in range(_MOST_COPIES):

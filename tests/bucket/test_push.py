@@ -1,6 +1,7 @@
 """`mlv push`: a tree in a bucket, as often as asked, whoever else pushes it and whoever is killed."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,9 @@ from conftest import wait_until
 from signalling import send
 
 import mlv
+from mlv.bucket import positions
 from mlv.bucket.push import Push
+from mlv.bucket.store import open_store
 from mlv.errors import BucketDenied, BucketUnreachable, NotAnExperiment
 
 
@@ -156,6 +159,44 @@ def test_a_refusal_ends_it(tmp_path):
     make_tree(tmp_path / "runs", 1)
     with pytest.raises(BucketDenied):
         push(tmp_path / "runs", MemoryStore(refuse))
+
+
+@pytest.mark.parametrize("kind", [BucketDenied, BucketUnreachable])
+def test_a_file_that_the_bucket_refuses(tmp_path, kind, monkeypatch):
+    """It is named, and keeps back neither the other files nor the other experiments; nothing is whole without it."""
+    monkeypatch.setattr("mlv.bucket.patience._LEAST_S", 0.01)
+
+    def refuse(call, key):
+        if call == "create" and "e1/files/notes.txt" in key:
+            raise kind("no room for it")
+
+    first, second, third = make_tree(tmp_path / "runs")
+    (second / "files/other.txt").write_text("other")
+    os.utime(second / "files/other.txt", (0, 0))
+    store = MemoryStore(refuse)
+
+    by_path = {shipped.path: shipped for shipped in push(tmp_path / "runs", store)}
+
+    assert by_path["project1/e1"].unshipped == {"files/notes.txt": "no room for it"}
+    assert [shipped.is_well for path, shipped in sorted(by_path.items())] == [True, True, False]
+    assert store.content["project1/e1/files/other.txt"] == b"other"
+    assert {key.rpartition("/.mlv/")[0] for key in store.content if "/whole/" in key} == {"project0/e0", "project0/e2"}
+    assert positions.read(second, store.url).problem == "no room for it"
+
+
+def test_an_experiment_whose_name_no_object_can_have(tmp_path):
+    """It is named, and the others are shipped."""
+    pytest.importorskip("obstore", reason="needs the extra 'bucket'")
+    store = open_store(f"file://{tmp_path}/bucket")
+    folders = make_tree(tmp_path / "runs")
+    folders[1].rename(folders[1].with_name(os.fsdecode(b"caf\xe9")))
+
+    outcomes = push(tmp_path / "runs", store)
+
+    assert sorted(outcome.is_well for outcome in outcomes) == [False, True, True]
+    assert {stored.key.rpartition("/")[0] for stored in store.objects() if stored.key.endswith("meta.json")} == {
+        "project0/e0", "project0/e2",
+    }  # fmt: skip
 
 
 def test_a_folder_without_experiments(tmp_path, store):
