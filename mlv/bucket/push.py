@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
 from typing import TypeVar
 
 from mlv.bucket import names, pending, positions
-from mlv.bucket.patience import Patience
+from mlv.bucket.patience import Patience, Stop
 from mlv.bucket.shipper import Shipped, Shipper
 from mlv.bucket.store import ObjectStore
 from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
@@ -33,7 +32,7 @@ class Push:
         # One experiment that was shipped to this root goes on where it is there.
         shipped = positions.read(root, store.url) if layout.is_experiment(root) else None
         self._base = shipped.path if shipped is not None else ""
-        self._stopped = Event()
+        self._stopped = Stop()
 
     def stop(self) -> None:
         """Wait for no store any more; what was begun is completed where the store answers."""

@@ -18,8 +18,9 @@ from signalling import send
 import mlv
 from mlv.bucket import positions
 from mlv.bucket.follower import Follower
+from mlv.bucket.patience import Stop
 from mlv.bucket.wish import Wish
-from mlv.errors import InvalidArgument, MlvWarning
+from mlv.errors import BucketDenied, InvalidArgument, MlvWarning
 from mlv.store import layout
 from mlv.store.home import Home
 
@@ -217,6 +218,68 @@ def test_a_run_that_is_over_does_not_wait_for_the_next_one(tmp_path):
     follower.join(30)
 
     assert not follower.is_alive()
+
+
+def _signalled_at_each_line(task, handler):
+    """Call a task in a thread as if a signal came at each line of the library that it waits by; return whether it ends."""
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename != threading.__file__:
+            return trace if event == "call" else None
+        if event == "line":
+            handler()
+        return trace
+
+    def run():
+        sys.settrace(trace)
+        task()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30)
+    return not thread.is_alive()
+
+
+def test_a_signal_at_any_moment(tmp_path):
+    """One that comes while the process begins or ceases to wait does not stop it for ever."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        exp.log({"loss": 0.5}, step=0)
+    home, wish, store = Home(exp.path, layout.exp_id(exp.path)), Wish("memory://bucket", "digits", 10.0), MemoryStore()
+    follower = Follower(home, wish, lambda: store, lambda: True)
+    stop = Stop()
+
+    assert _signalled_at_each_line(follower.follow, follower.wake)
+    assert _signalled_at_each_line(lambda: stop.wait(0.01), stop.set)
+
+
+@pytest.mark.parametrize("kind", [BucketDenied, OSError])
+def test_an_experiment_that_is_refused(tmp_path, kind):
+    """Those beside it below the same parent are shipped all the same."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        checkpoints = exp.checkpoints(latest=2)
+        for name in ("first", "second"):
+            with mlv.init_sub_exp(checkpoints.save({"w": 1}, step=1), name) as sub:
+                sub.log({"loss": 0.5}, step=0)
+
+    is_allowed, ends = threading.Event(), threading.Event()
+
+    def refuse(call, key):
+        if "first" in key and call == "create" and not is_allowed.is_set():
+            raise kind("no right to write")
+
+    store = MemoryStore(refuse)
+    home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 0.1)
+    follower = Follower(home, wish, lambda: store, ends.is_set)
+    thread = threading.Thread(target=follower.follow, daemon=True)
+    thread.start()
+
+    wait_until(lambda: any("second/subexp_1/log.d/" in key for key in list(store.content)))
+    wait_until(lambda: positions.read(exp.path, store.url).problem == "no right to write")
+    is_allowed.set()
+    ends.set()
+    thread.join(30)
+
+    assert not thread.is_alive()
 
 
 def test_sub_experiments(tmp_path, bucket):
