@@ -170,7 +170,7 @@ def test_a_file_that_the_bucket_refuses(tmp_path, kind, monkeypatch):
         if call == "create" and "e1/files/notes.txt" in key:
             raise kind("no room for it")
 
-    first, second, third = make_tree(tmp_path / "runs")
+    _, second, _ = make_tree(tmp_path / "runs")
     (second / "files/other.txt").write_text("other")
     os.utime(second / "files/other.txt", (0, 0))
     store = MemoryStore(refuse)
