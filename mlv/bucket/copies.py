@@ -65,8 +65,14 @@ def copy_path(folder: Path) -> Path:
 
 def peek(folder: Path, streams: Mapping[str, int]) -> Copy | None:
     """Return the copy that a folder is, None where nothing of it was shipped as it is now. Nothing is written."""
-    record, here = _read(folder), _here(folder)
-    return record if record is not None and record.is_in(here, folder) and record.agrees_with(streams) else None
+    record = recorded(folder)
+    return record if record is not None and record.agrees_with(streams) else None
+
+
+def recorded(folder: Path) -> Copy | None:
+    """Return the copy that a folder was when it was shipped last; None where it never was, or is a clone."""
+    record = _read(folder)
+    return record if record is not None and record.is_in(_here(folder), folder) else None
 
 
 def current(folder: Path, streams: Mapping[str, int]) -> Copy:

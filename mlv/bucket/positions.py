@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from mlv import wire
+from mlv.bucket import copies
 from mlv.bucket.segments import Span
 from mlv.digests import sha256
 from mlv.encoding import BadLine, loads, parse_time
@@ -197,10 +198,14 @@ def lag_s(folder: Path, position: Position, now: datetime) -> float:
 def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:
     """Yield the time of the first line of each stream that is not shipped."""
     with suppress(OSError):
+        copy = copies.recorded(folder)
         for stream in layout.streams_in(folder):
             end = position.streams[stream].end if stream in position.streams else 0
             with suppress(OSError, BadLine), opening.reading(folder / layout.stream_file(stream)) as file:
-                file.seek(end)
+                inode = os.fstat(file.fileno()).st_ino
+                # A file that was replaced, as by a redaction, is shipped from its beginning.
+                is_replaced = copy is not None and (copy.name != position.copy or not copy.agrees_with({stream: inode}))
+                file.seek(0 if is_replaced else end)
                 line = file.readline(_LINE)
                 # Half a line is not to be shipped: its writer died, or is about to complete it.
                 if line.endswith(b"\n") or len(line) == _LINE:

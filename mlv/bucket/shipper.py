@@ -277,10 +277,20 @@ class Shipper:
         key = self._key(segment.key)
         with _compressed(file.fileno(), segment, look) as content:
             outcome = self._store.create(key, content)
+        if outcome is Creation.MADE and not self._is_open(segment.stream, file):
+            # By a redaction, maybe, and another process has removed the segments that held it: this copy is over.
+            self._delete([key], "hold lines that were replaced while they were shipped")
+            raise _Replaced(segment.stream)
         # Another version of zlib packs the same bytes in another way.
         if outcome is Creation.DIFFERENT and not self._is_of(segment, file):
             self.shipped.different.append(key)
             raise _Replaced(segment.stream)
+
+    def _is_open(self, stream: str, file: BinaryIO) -> bool:
+        """Return whether a stream's file is still the one that is open."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.folder / layout.stream_file(stream)), os.fstat(file.fileno()))
+        return False
 
     def _announce(self, position: Position) -> None:
         """Make the experiment and its news known, before anything that they tell of is there."""
@@ -370,7 +380,7 @@ class Shipper:
             self._refusal = Redactor().text(str(next(iter(refused.values()))), "problem") if refused else ""
         self._remove_redacted_files(position)
         self.save()
-        return not (young or refused)
+        return not (young or refused or position.redacted)
 
     def _answers(self) -> bool:
         """Return whether the bucket answers at all: then it refuses one object, and the others can be shipped."""
@@ -419,7 +429,12 @@ class Shipper:
                 continue
             if there is not None and published.digest_of(self._store.chunks(self._key(key))) == published.digest(content):
                 return key
-            if there is None and self._store.create(self._key(key), content) is not Creation.DIFFERENT:
+            outcome = self._store.create(self._key(key), content) if there is None else Creation.DIFFERENT
+            if outcome is Creation.MADE and not published.is_there(self.folder, file):
+                # Redacted meanwhile, maybe, and another process has removed the objects that held it.
+                self._delete([self._key(key)], "are of files that were changed while they were shipped")
+                raise FileNotFoundError(file.path)
+            if outcome is not Creation.DIFFERENT:
                 return key
         return None
 
@@ -427,6 +442,8 @@ class Shipper:
 
     def _remove_redacted_files(self, position: Position) -> None:
         """Remove the objects of files that were redacted, where the file now is another one, or gone."""
+        if position.redacted and claims.is_changing(self.folder):
+            return  # the log tells it before the files are changed
         for path in list(position.redacted):
             by_path = {file.path: file for file in published.files(self.folder)}
             keys = []

@@ -12,8 +12,9 @@ import mlv
 from mlv.audit.redact import redact
 from mlv.bucket import names, positions, segments
 from mlv.bucket.shipper import Shipper
-from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, NoSuchObject, ObjectDiffers
+from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
 from mlv.store import layout
+from mlv.store.files import replace_file
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings
@@ -345,6 +346,65 @@ def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
         assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
 
 
+def _holds(store, secret):
+    return [key for key, content in store.content.items() if secret.encode() in _plain(key, content)]
+
+
+@pytest.mark.parametrize("suffix", [".gz", "notes.txt"])
+def test_a_redaction_during_a_request(tmp_path, suffix):
+    """An object whose upload ends after another process has settled the redaction holds the secret no longer than that."""
+    secret, redacted = "hunter2-hunter2", []
+
+    def meanwhile(call, key):
+        if call == "create" and key.endswith(suffix) and not redacted:
+            redacted.append(key)
+            list(redact(folder, [secret]))
+            ship(folder, store)
+
+    store = MemoryStore(meanwhile)
+    folder = finished(tmp_path, secret)
+
+    ship(folder, store)
+
+    assert redacted
+    assert _holds(store, secret) == []
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+    assert any(key.startswith("a/b/files/notes.txt") for key in store.content)
+
+
+def test_shipping_in_the_middle_of_a_redaction(tmp_path, store, monkeypatch):
+    """The log tells of it before the files are changed: their objects are removed once they are."""
+    secret = "hunter2-hunter2"
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp, exp.file("notes.txt", "w") as file:
+        file.write(f"notes {secret}")
+    ship(exp.path, store)
+
+    def replace(path, content):
+        ship(exp.path, store)
+        replace_file(path, content)
+
+    monkeypatch.setattr("mlv.audit.redact.replace_file", replace)
+    list(redact(exp.path, [secret]))
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+    assert positions.read(exp.path, store.url).redacted == []
+
+
+def test_a_redacted_log_is_behind(tmp_path, store):
+    """Until it is shipped anew, `mlv ls` and `doctor` do not say that the bucket has all lines."""
+    folder = finished(tmp_path, "hunter2-hunter2")
+    ship(folder, store)
+    assert positions.behind_s(folder, datetime.now(timezone.utc)) == 0
+    list(redact(folder, ["hunter2-hunter2"]))
+    assert positions.behind_s(folder, datetime.now(timezone.utc)) > 0
+
+    ship(folder, store)
+
+    assert positions.behind_s(folder, datetime.now(timezone.utc)) == 0
+
+
 def test_a_redacted_meta_is_replaced(tmp_path, store):
     """The identity that a redaction gave the experiment is the one in the bucket."""
     exp = mlv.Exp(tmp_path, "digits", {"note": "hunter2-hunter2"}, capture=())
@@ -447,8 +507,7 @@ def test_a_version_that_goes_while_it_is_compared(tmp_path):
     store = MemoryStore(remove)
     folder = finished(tmp_path)
     store.content["a/b/files/notes.txt"] = b"notes "
-    with pytest.raises(NoSuchObject):
-        ship(folder, store)
+    assert list(ship(folder, store).unshipped) == ["files/notes.txt"]
 
     ship(folder, store)
 
