@@ -1,5 +1,6 @@
 """Shipping one experiment: the bucket holds whole lines of the log, whatever fails and whoever is killed."""
 
+import errno
 import gzip
 import os
 import shutil
@@ -571,16 +572,35 @@ def test_a_line_longer_than_a_segment(tmp_path, store):
     assert shipped(store)[copy_of(experiment.folder), "log"] == experiment.lines("log")
 
 
-def test_a_folder_that_cannot_be_written(tmp_path, store, monkeypatch):
-    """A read-only tree is the same copy each time, as far as nobody replaces its files."""
+def test_a_folder_that_cannot_be_written(tmp_path, store):
+    """A read-only tree, or one on a full disk, is the same copy each time: its lines are not shipped again."""
     folder = finished(tmp_path)
     shutil.rmtree(folder / ".mlv", ignore_errors=True)
     (folder / ".mlv").write_text("no folder")
-    real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and real(path, mode))
     ship(folder, store)
     content = dict(store.content)
+    store.requests.clear()
 
     ship(folder, store)
 
-    assert {key for key in store.content if key.endswith(".gz")} == {key for key in content if key.endswith(".gz")}
+    assert store.content == content
+    assert not [key for call, key in store.requests if call == "create" and key.endswith(".gz")]
+
+
+def test_a_disk_that_is_full(tmp_path, store, monkeypatch):
+    """A log that was replaced is another copy, and the same one each time, though its name cannot be kept."""
+
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    folder = finished(tmp_path)
+    ship(folder, store)
+    _rewrite(folder / "log.jsonl")
+    monkeypatch.setattr("mlv.bucket.copies.replace_whole", refuse)
+    monkeypatch.setattr("mlv.bucket.positions.replace_whole", refuse)
+
+    for _ in range(3):
+        Shipper(folder, "a/b", store).ship_lines()
+
+    assert len(shipped(store)) == 2
+    assert (folder / "log.jsonl").read_bytes() in shipped(store).values()
