@@ -393,6 +393,22 @@ def test_shipping_in_the_middle_of_a_redaction(tmp_path, store, monkeypatch):
     assert positions.read(exp.path, store.url).redacted == []
 
 
+def test_a_redaction_of_many_files(tmp_path, store):
+    """The event that names them is longer than the log is read at once."""
+    secret, long = "hunter2-hunter2", "/".join("d" * 200 for _ in range(15))
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp:
+        for number in range(400):
+            with exp.file(f"{long}/{number}.txt", "w") as file:
+                file.write(secret)
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+    assert max(map(len, (exp.path / "log.jsonl").read_bytes().splitlines())) > 1 << 20
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+
+
 def test_a_redacted_log_is_behind(tmp_path, store):
     """Until it is shipped anew, `mlv ls` and `doctor` do not say that the bucket has all lines."""
     folder = finished(tmp_path, "hunter2-hunter2")
