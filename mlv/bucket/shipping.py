@@ -65,6 +65,8 @@ class Shipping:
                 orders.begin_unkept(self._order)
         except OSError as error:
             warn(f"{self._folder} is not shipped: {error}. {self._order.again} ships it afterwards", MlvWarning)
+            if not can_launch():
+                self._order = None  # nobody would come, however long the end of the run waited
 
     def wake(self) -> None:
         """Ask for what there is by now to be shipped at once."""

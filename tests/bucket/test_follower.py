@@ -252,6 +252,15 @@ def test_a_signal_at_any_moment(tmp_path):
     assert _signalled_at_each_line(lambda: stop.wait(0.01), stop.set)
 
 
+def test_a_system_that_starts_no_process(tmp_path, bucket, monkeypatch):
+    """One warning says what ships the run afterwards, and its end waits for nobody."""
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.warns(MlvWarning, match="is not shipped: this system cannot start a process.*mlv push") as warnings:
+        make(tmp_path, bucket).close()
+
+    assert len(warnings) == 1
+
+
 @pytest.mark.parametrize("kind", [BucketDenied, OSError])
 def test_an_experiment_that_is_refused(tmp_path, kind):
     """Those beside it below the same parent are shipped all the same."""
