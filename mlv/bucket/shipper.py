@@ -7,6 +7,7 @@ meets again and takes as they are: what is in the bucket is at each moment a beg
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 import zlib
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -36,6 +38,7 @@ from mlv.errors import BucketDenied, BucketError, MlvWarning, NoSuchObject, Obje
 from mlv.notices import warn
 from mlv.store import claims, ends, layout, opening
 from mlv.store.identities import known_ids
+from mlv.store.masking import MASK
 from mlv.store.owners import Owner
 from mlv.store.seals import is_redacted, run_and_seq
 from mlv.store.streams import read_lines
@@ -449,7 +452,7 @@ class Shipper:
         by_path = {file.path: file for file in published.files(self.folder)} if position.redacted else {}
         for path in list(position.redacted):
             keys = []
-            for stored in self._objects_of(path):
+            for stored in chain.from_iterable(map(self._objects_of, _shipped_paths(position, path))):
                 file = by_path.get(self._below(stored.key)) or by_path.get(names.version_of(self._below(stored.key))[0])
                 if file is None or not self._is_now(file, stored):
                     keys.append(stored.key)
@@ -641,6 +644,14 @@ def _redacted_files(line: bytes) -> Iterator[str]:
         event: Mapping[str, Any] = loads(line)
         if event["type"] == "redacted":
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
+
+
+def _shipped_paths(position: Position, path: str) -> list[str]:
+    """Return the paths that an event about redacted files names: where it masks a part, those that were shipped and fit."""
+    if MASK not in path:
+        return [path]
+    pattern = re.compile(".+".join(map(re.escape, path.split(MASK))) + "(/.+)?", re.DOTALL)
+    return [shipped for shipped in position.files if pattern.fullmatch(shipped)]
 
 
 def _cut(fd: int, start: int, size: int, most_bytes: int) -> int:

@@ -393,6 +393,24 @@ def test_shipping_in_the_middle_of_a_redaction(tmp_path, store, monkeypatch):
     assert positions.read(exp.path, store.url).redacted == []
 
 
+def test_a_secret_in_the_name_of_a_file(tmp_path, store):
+    """Neither the log nor the bucket has it any more; files beside it stay."""
+    secret = "hunter2-hunter2"
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp:
+        for name in (f"of-{secret}.txt", f"folder-{secret}/a.txt", "of-mine.txt"):
+            with exp.file(name, "w") as file:
+                file.write("notes")
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) + [key for key in store.content if secret in key] == []
+    assert secret not in (exp.path / "log.jsonl").read_text()
+    assert positions.position_path(exp.path, store.url).read_bytes().find(secret.encode()) < 0
+    assert [key for key in store.content if "/files/" in key] == ["a/b/files/of-mine.txt"]
+
+
 def test_a_redaction_of_many_files(tmp_path, store):
     """The event that names them is longer than the log is read at once."""
     secret, long = "hunter2-hunter2", "/".join("d" * 200 for _ in range(15))
