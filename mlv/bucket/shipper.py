@@ -154,7 +154,8 @@ class Shipper:
         boot = Owner.current().boot
         stored = positions.read(self.folder, self._store.url)
         stored = stored if stored is not None and stored.path == self.path else None
-        if stored is not None and (stored.copy, stored.boot) == (copy.name, boot) and not self._distrusts:
+        is_of_now = stored is not None and (stored.copy, stored.boot) == (copy.name, boot) and not stored.is_restored
+        if stored is not None and is_of_now and not self._distrusts:
             position = stored
         else:
             position = Position(self._store.url, self.path, copy.name, boot)

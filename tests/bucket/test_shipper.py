@@ -264,6 +264,32 @@ def test_a_clone_is_another_copy(tmp_path, store):
     assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
 
 
+def test_a_folder_that_was_restored_from_a_backup(tmp_path, store):
+    """Other lines than those that were shipped since are another copy, also where all files are the same ones."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    log(folder, 30)
+    ship(folder, store)
+    for path, content in before.items():
+        path.write_bytes(content)
+    position = positions.position_path(folder, store.url)
+    written = positions.loads(before[position])["written_ns"]
+    # The backup is older than this test.
+    position.write_bytes(before[position].replace(b"%d" % written, b"%d" % (written - 3600 * 10**9)))
+    log(folder, 7)
+
+    ship(folder, store)
+
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def log(folder, count):
+    with mlv.Exp.open(folder, capture=()) as exp:
+        for step in range(count):
+            exp.log({"loss": count}, step=100 + step)
+
+
 def test_a_moved_folder_stays_the_same_copy(tmp_path, store):
     """A folder that is renamed keeps its name in the bucket, and ships nothing again under the same path."""
     folder = finished(tmp_path)
