@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from bucket.contents import chains, is_whole, shipped
@@ -326,6 +327,19 @@ def test_how_far_a_copy_is_behind(tmp_path, url, command):
     assert listed[0]["behind_s"] > 0
     assert "behind" in command("ls", "runs").stdout
     assert "e0 is" in command("doctor", "runs").stdout
+
+
+def test_a_stream_that_is_shipped_seldom(tmp_path, url, command):
+    """Samples of the machine that wait for five minutes are no reason to push."""
+    folder = make_tree(tmp_path / "runs", 1)[0]
+    command("push", folder, url)
+    before = datetime.now(timezone.utc) - timedelta(seconds=310)
+    line = b'{"run":"r","seq":1,"time":"%s","type":"system","data":{}}\n' % before.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+    (folder / "system.log.jsonl").write_bytes(line)
+
+    checks = json.loads(command("doctor", "runs", "--json").stdout)["checks"]
+
+    assert [check["verdict"] for check in checks if check["part"] == "buckets"] == ["note"]
 
 
 def test_a_damaged_position_is_asked_for_again(tmp_path, store):
