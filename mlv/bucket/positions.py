@@ -127,8 +127,20 @@ def _read(path: Path) -> Position | None:
         position = Position(streams=streams, **{key: data[key] for key in data if key in Position.__dataclass_fields__})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    is_whole = isinstance(position.url, str) and isinstance(position.files, dict) and isinstance(position.written_ns, int)
-    return position if is_whole else None
+    return position if _has_values_of_now(position) else None
+
+
+def _has_values_of_now(position: Position) -> bool:
+    """Return whether each field is of its type: another version, or a person, may have written the file."""
+    texts = (position.url, position.path, position.copy, position.boot, position.meta, position.news, position.problem)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in (position.whole, position.waiting, position.written_ns))
+        and isinstance(position.redacted, list)
+        and all(isinstance(path, str) for path in position.redacted)
+        and isinstance(position.files, dict)
+        and all(isinstance(entry, list) and len(entry) == 4 and isinstance(entry[3], str) for entry in position.files.values())
+    )
 
 
 def _stream_position(data: dict[str, Any]) -> StreamPosition:

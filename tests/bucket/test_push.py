@@ -346,11 +346,13 @@ def test_a_damaged_position_is_asked_for_again(tmp_path, store):
     """Position and copy are hints: what cannot be read of them is made again."""
     folder = make_tree(tmp_path / "runs", 1)[0]
     push(tmp_path / "runs", store)
-    for path in (folder / ".mlv/shipped").glob("*.json"):
-        path.write_text('{"url": 3, "streams": []}')
-    content = dict(store.content)
+    path = positions.position_path(folder, store.url)
+    good, content = json.loads(path.read_bytes()), dict(store.content)
 
-    assert push(tmp_path / "runs", store)[0].is_well
+    for name in good:
+        for value in (None, 3, "x", [], {}, [1], {"log": None}, {"files/notes.txt": {}}):
+            path.write_text(json.dumps({**good, name: value}))
+            assert push(tmp_path / "runs", store)[0].is_well
     assert store.content == content
     shutil.rmtree(folder / ".mlv/shipped")
     (folder / ".mlv/copy").write_text("[]")
