@@ -48,10 +48,11 @@ class Copy(FrozenRecord):
         """Return whether a record describes the folder that `here` describes, as this process sees it."""
         if self.inode != here.inode:
             return False
-        if self.machine != here.machine:
-            return is_network(file_system_of(folder))  # a disk that several machines see, not one that was cloned
-        # Devices are numbered anew with each boot.
-        return self.boot != here.boot or self.device == here.device
+        # Devices are numbered anew with each boot. The containers of one see the same ones, though each is a machine by its ID.
+        if self.boot and self.boot == here.boot:
+            return self.device == here.device
+        # A disk that several machines see, not one that was cloned.
+        return self.machine == here.machine or is_network(file_system_of(folder))
 
     def agrees_with(self, streams: Mapping[str, int]) -> bool:
         """Return whether the files are those that were shipped, as far as they were."""

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import json
 import os
 import shutil
 from datetime import datetime, timezone
@@ -262,6 +263,20 @@ def test_a_clone_is_another_copy(tmp_path, store):
     assert copy_of(clone) != copy_of(folder)
     assert shipped(store)[copy_of(clone), "log"] == (clone / "log.jsonl").read_bytes()
     assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_a_folder_that_several_containers_see(tmp_path, store):
+    """It is one copy, whichever of them ships it: else each of two would ship all of it again at each turn."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    record = positions.loads((folder / ".mlv/copy").read_bytes())
+    (folder / ".mlv/copy").write_text(json.dumps({**record, "machine": "another"}))
+    store.requests.clear()
+
+    ship(folder, store)
+
+    assert copy_of(folder) == record["copy"]
+    assert store.requests == []
 
 
 def test_a_folder_that_was_restored_from_a_backup(tmp_path, store):
