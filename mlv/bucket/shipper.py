@@ -56,7 +56,7 @@ _SAVE_S = 1.0
 _MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
 _GZIP = 16 + zlib.MAX_WBITS
-_SAME, _REDACTED, _OTHER = "same", "redacted", "other"
+_SAME, _REDACTED, _OTHER, _UNSHIPPED = "same", "redacted", "other", "unshipped"
 """The lines of a former copy beside those of the present one."""
 
 
@@ -489,6 +489,8 @@ class Shipper:
                 elif whole is not None and whole.copy == former:
                     marks.append(stored.key)
             states = {stream: self._compared(position, stream, held) for stream, held in by_stream.items()}
+            if _UNSHIPPED in states.values():
+                continue  # replaced since the lines were shipped: the next call settles it
             if _REDACTED in states.values():
                 held = [segment for stream in by_stream if states[stream] != _OTHER for segment in by_stream[stream]]
                 self._delete([*(self._key(segment.key) for segment in held), *marks], "hold what was redacted")
@@ -498,7 +500,10 @@ class Shipper:
             copies.forget(self.folder, former)
 
     def _compared(self, position: Position, stream: str, held: list[Segment]) -> str:
-        """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others."""
+        """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others.
+
+        As long as this copy lacks some of them nobody can do without the former one.
+        """
         slices, state, end = segments.chain(held), _SAME, 0
         try:
             ours = read_lines(self.folder / layout.stream_file(stream))
@@ -510,7 +515,9 @@ class Shipper:
                 state = _REDACTED if line != now else state
         except (OSError, DamagedSegment):
             return _OTHER
-        return state if slices and end <= position.stream(stream).end else _OTHER
+        if not slices:
+            return _OTHER
+        return state if end <= position.stream(stream).end else _UNSHIPPED
 
     def _content(self, segment: Segment) -> bytes:
         return b"".join(lines_of(segment, self._store.chunks(self._key(segment.key))))

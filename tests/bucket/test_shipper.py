@@ -414,6 +414,28 @@ def test_a_redaction_during_a_request(tmp_path, suffix):
     assert any(key.startswith("a/b/files/notes.txt") for key in store.content)
 
 
+def test_a_redaction_while_files_are_shipped(tmp_path):
+    """It is settled by the next push, and not taken for settled by this one."""
+    secret = "hunter2-hunter2"
+
+    def meanwhile(call, key):
+        if key.endswith("notes.txt"):
+            list(redact(folder, [secret]))
+
+    store = MemoryStore(meanwhile)
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp:
+        exp.log("note", {"text": secret})
+        with exp.file("notes.txt", "w") as file:
+            file.write("notes")
+    folder = exp.path
+    ship(folder, store)
+    assert _holds(store, secret)
+
+    ship(folder, store)
+
+    assert _holds(store, secret) == []
+
+
 def test_shipping_in_the_middle_of_a_redaction(tmp_path, store, monkeypatch):
     """The log tells of it before the files are changed: their objects are removed once they are."""
     secret = "hunter2-hunter2"
