@@ -127,6 +127,8 @@ class Shipper:
         self.refused: Mapping[str, BucketError] = {}
         """Reasons by path why the bucket, which answered, did not take files; those are tried again with the next call."""
         self._refusal = ""
+        self._has_redactions = False
+        """Whether lines that tell of redactions were shipped since other copies were looked for."""
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -269,7 +271,9 @@ class Shipper:
             before, size = done.end, os.fstat(fd).st_size
             while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
-                self._make_segment(Segment(stream, position.copy, done.end, end), file, _RedactionsNoted(position, self._lock))
+                redactions = _RedactionsNoted(position, self._lock)
+                self._make_segment(Segment(stream, position.copy, done.end, end), file, redactions)
+                self._has_redactions = self._has_redactions or redactions.are_any
                 with self._lock:
                     done.spans.append(Span(done.end, end))
                     done.end, done.tail = end, tail_of(fd, end)
@@ -498,6 +502,16 @@ class Shipper:
                 lacking = f"{', '.join(others)} that {self.folder} lacks"
                 self.shipped.notes.append(f"the copy {former} in {self._store.url} holds lines of {lacking}: it stays")
             copies.forget(self.folder, former)
+        if self._has_redactions:
+            self._has_redactions = False
+            self._tell_of_other_copies(position)
+
+    def _tell_of_other_copies(self, position: Position) -> None:
+        """Say which copies may hold what was redacted here: they are those of other folders, such as a clone."""
+        mine = {position.copy, *(self._copy.former if self._copy is not None else ())}
+        if others := sorted({segment.copy for segment in self._segments()} - mine):
+            text = "of other folders, may hold what was redacted: redact those and push them, or delete these copies"
+            self.shipped.notes.append(f"{', '.join(others)} in {self._store.url}, copies {text}")
 
     def _compared(self, position: Position, stream: str, held: list[Segment]) -> str:
         """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others.
@@ -632,6 +646,8 @@ class _RedactionsNoted:
     def __init__(self, position: Position, lock: threading.RLock) -> None:
         self._position, self._lock = position, lock
         self._remainder = b""
+        self.are_any = False
+        """Whether a line tells of a redaction, or was redacted."""
 
     def __call__(self, chunk: bytes) -> None:
         """Take a chunk; its last line may go on in the next one."""
@@ -639,6 +655,7 @@ class _RedactionsNoted:
         end = chunk.rfind(b"\n") + 1
         for line in BytesIO(chunk[:end]) if wire.REDACTED in chunk else ():
             if wire.REDACTED in line:
+                self.are_any = True
                 with self._lock:
                     self._position.redacted += [path for path in _redacted_files(line) if path not in self._position.redacted]
         # A long line of any other type is not kept.

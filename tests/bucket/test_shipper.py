@@ -436,6 +436,20 @@ def test_a_redaction_while_files_are_shipped(tmp_path):
     assert _holds(store, secret) == []
 
 
+def test_a_redaction_of_which_a_clone_knows_nothing(tmp_path, store):
+    """Its copy is that of another folder, which has to be redacted as well: the report says so."""
+    folder = finished(tmp_path, "hunter2-hunter2")
+    clone = shutil.copytree(folder, tmp_path / "elsewhere" / "digits")
+    ship(clone, store)
+    assert ship(folder, store).notes == []
+    list(redact(folder, ["hunter2-hunter2"]))
+
+    (note,) = ship(folder, store).notes
+
+    assert note.startswith(f"{copy_of(clone)} in memory://bucket, copies of other folders, may hold what was redacted")
+    assert ship(folder, store).notes == []
+
+
 def test_shipping_in_the_middle_of_a_redaction(tmp_path, store, monkeypatch):
     """The log tells of it before the files are changed: their objects are removed once they are."""
     secret = "hunter2-hunter2"
