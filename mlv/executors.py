@@ -46,6 +46,8 @@ PATH = sys.argv[1:]
 from mlv.executors import serve
 serve()
 """
+_MOST_PROCESSES = 1024
+"""More are a slip of the finger, which would end with the machine."""
 _IN_FLIGHT = 256
 """Tasks that are submitted to an executor of unknown size before the first has its result."""
 _LOOK_S = 0.5
@@ -297,8 +299,9 @@ class Processes(Executor):
         Raises:
             InvalidArgument: The number is not positive, or no process can be started.
         """
-        if count < 1:
-            raise InvalidArgument(f"on={count}: give a number of processes, 1 or more; None is this process", on=count)
+        if not 1 <= count <= _MOST_PROCESSES:
+            text = f"on={count}: give a number of processes, 1 or more and at most {_MOST_PROCESSES}; None is this process"
+            raise InvalidArgument(text, on=count)
         if not is_python(sys.executable or ""):
             raise InvalidArgument(
                 f"on={count}: {sys.executable or 'this program'} is no Python to start processes with", on=count

@@ -27,6 +27,9 @@ import pytest
 from mlv import notices
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+# The benchmarks lie beside the package, at the root of the repository; an installed mlv goes before the one there.
+sys.path.append(str(Path(__file__).parents[1]))
+
 pytest_plugins = ["bucket.stores"]
 """Object stores are at work once for all tests, wherever these are."""
 MEMORY = Path("/dev/shm")
@@ -250,7 +253,7 @@ EXECUTORS = ("here", "number", "address", "threads", "pool", "dask")
 def cluster() -> Iterator[Any]:
     """Start a Dask cluster of two processes on this machine."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
 
 

@@ -133,6 +133,7 @@ def test_shut_down_executor():
     ("on", "text"),
     [
         (0, "on=0: give a number of processes, 1 or more"),
+        (10**6, "on=1000000: give a number of processes, 1 or more and at most 1024; None is this process"),
         (-2, "on=-2: give a number of processes, 1 or more"),
         ("processes:0", "on=0: give a number of processes, 1 or more"),
         ("processes:-1", "on='processes:-1' is no number of processes: give a number of processes, 'processes:4'"),

@@ -27,7 +27,7 @@ METRICS = 3
 """Values of an event."""
 KEYED_TABLES = 3
 """Experiments, runs and summaries: rows by key, which are merged; metrics are appended."""
-ROW_BYTES, QUERY_S = 51.0, 0.13
+ROW_BYTES, QUERY_S = 70.0, 0.42
 """A run in the table of experiments, and a query over a million of them: see `table.py`."""
 PARALLEL = 64
 """Requests at once of somebody who reads much."""
@@ -156,7 +156,7 @@ class Segments(Design):
         news: bool = True,
         txn: bool = True,
         lake_every_s: float | None = 600.0,
-        pulled: float = 0.05,
+        pulled: float = PULLED,
         pulls: bool = True,
     ) -> None:
         super().__init__(costs, every_s, seed)
@@ -362,7 +362,6 @@ class Broker(Design):
     def __init__(self, costs: Costs, every_s: float = 10.0, seed: int = 17) -> None:
         super().__init__(costs, self.linger_s, seed)
         self._sent = 0.0
-        self._objects = array("d")
 
     def ended(self, now: float, attempt: Attempt) -> None:
         raw = attempt.events * self.costs.line_bytes

@@ -83,7 +83,7 @@ def ablations(trace: Trace, costs: Costs) -> dict[str, Callable[[], Design]]:
     seed = trace.seed
     return {
         "as it is": lambda: Segments(costs, 10.0, seed),
-        "without merging": lambda: SmallSegments(costs, 10.0, seed),
+        "without merging and news": lambda: SmallSegments(costs, 10.0, seed),
         "without news": lambda: Segments(costs, 10.0, seed, news=False),
         "without txn": lambda: Segments(costs, 10.0, seed, txn=False),
         "every 2 s": lambda: at_interval(costs, 2.0),

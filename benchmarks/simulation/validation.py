@@ -45,7 +45,7 @@ _SHORT = Trace(
     hosts=8, slots=16, median_events=60, p99_events=3_000, shortest_s=5, longest_s=60, preemption_s=60,
     store_outage_s=_NEVER, host_outage_s=_NEVER,
 )  # fmt: skip
-_STARTING_S = 5.0
+_STARTING_S = 8.0
 """So long after they are started the hosts begin together."""
 _SHIPPED_S = 120.0
 """So long shippers may need for the last lines."""
@@ -63,7 +63,7 @@ class Scale:
 
 
 # Some shipments a second: hosts and store share two cores here, and a busy processor would be measured, not a shipper.
-SCALES = (Scale(1_000, replace(_SHORT, slots=4), 5.0), Scale(10_000, _SHORT, 5.0, is_called=True))
+SCALES = (Scale(1_000, replace(_SHORT, slots=8), 5.0), Scale(10_000, _SHORT, 5.0, is_called=True))
 QUICK = (Scale(40, replace(_SHORT, hosts=4, slots=4, longest_s=30), 2.0), Scale(200, _SHORT, 5.0, is_called=True))
 
 

@@ -272,6 +272,6 @@ class _Files(Thread):
                     patience.reset()
                 else:
                     self._pause_s = _SETTLED_S
-            except (BucketError, OSError) as error:
+            except Exception as error:  # whatever it is: the lines go on, and the files are tried again
                 self._problem(error)
                 self._pause_s = patience.next_s()

@@ -171,27 +171,32 @@ class Mirror:
             return f"{names.join(self.url, there.path)} is passed over: it has no path in the mirror ({error})"
 
     def _brought(self, mirrored: MirroredExperiment, there: ListedExperiment) -> MirrorState | None:
+        """Take in a listing, or a later one, where small segments are merged into a larger one, or an experiment is removed."""
+        is_sure = False
         for look in range(_LOOKS):
-            with suppress(ShrunkListing):
-                try:
-                    return mirrored.update(there, is_sure=look > 0)
-                except NoSuchObject:
-                    if look == _LOOKS - 1:
-                        raise
-            # Small segments are merged into a larger one at this moment, or an experiment is removed.
+            try:
+                return mirrored.update(there, is_sure=is_sure)
+            except ShrunkListing:
+                is_sure = True  # if the next one says so too
+            except NoSuchObject:
+                is_sure = False
+                if look == _LOOKS - 1:
+                    raise
             again = listed(self._store.objects(there.path)).experiments.get(there.path)
             if again is None:
                 self._remove(names.join(self.prefix, there.path))
                 return None
             there = again
-        raise AssertionError("a sure listing is believed")
+        return mirrored.update(there, is_sure=True)
 
     def _remove_others(self, experiments: Collection[str]) -> None:
         """Remove the experiments that are not in the bucket any more."""
         for folder in list(layout.walk(self.folder)) if self.folder.is_dir() else []:
-            if _below(folder, self.folder) not in experiments:
-                with self._alone(path := _below(folder, self._tree)):
-                    self._remove(path)
+            path = _below(folder, self.folder)
+            # Twice, as a redaction takes meta.json away for a moment.
+            if path not in experiments and path not in listed(self._store.objects(path)).experiments:
+                with self._alone(_below(folder, self._tree)):
+                    self._remove(_below(folder, self._tree))
 
     def _remove(self, path: str) -> None:
         """Remove what is here of an experiment, without those below it."""

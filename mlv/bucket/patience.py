@@ -18,7 +18,7 @@ class Patience:
     def next_s(self) -> float:
         """Return the seconds until the next try."""
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, _MOST_S)
-        return jittered(pause_s)
+        return jittered(pause_s, 0.2)
 
     def reset(self) -> None:
         """Begin anew: the store answers."""
@@ -50,6 +50,6 @@ class Stop:
         return self._is_set
 
 
-def jittered(seconds: float) -> float:
-    """Return an interval up to a fifth shorter or longer: a thousand hosts that began together do not ask together."""
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+def jittered(seconds: float, share: float = 0.1) -> float:
+    """Return an interval that is shorter or longer by a share: a thousand hosts that began together do not ask together."""
+    return seconds * random.uniform(1 - share, 1 + share)  # noqa: S311 - no secret

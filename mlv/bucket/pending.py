@@ -31,7 +31,8 @@ def lines(position: Position, sizes: Mapping[str, int]) -> dict[str, int]:
 
 def files(folder: Path, position: Position) -> dict[str, int]:
     """Return the sizes of the files that are not shipped, by path."""
-    return {file.path: file.size for file in published.files(folder) if not is_shipped(position, file)}
+    waiting = (file for file in published.files(folder) if not is_shipped(position, file))
+    return {file.path: file.size for file in waiting if not published.problem_of_name(file.path)}
 
 
 def is_shipped(position: Position, file: published.File) -> bool:

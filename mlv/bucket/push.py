@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,8 +26,11 @@ _TRIES = 4
 class Push:
     """Ships the experiments at and below a folder; called again, what they have by then."""
 
-    def __init__(self, root: Path, store: ObjectStore, *, with_files: bool = True, settled_s: float = 0.0) -> None:
-        """Prepare; no request is made."""
+    def __init__(
+        self, root: Path, store: ObjectStore, *, with_files: bool = True, settled_s: float = 0.0, defers: bool = False
+    ) -> None:
+        """Prepare; no request is made. With `defers`, runs that are shipped by a process of their own are left to that."""
+        self._defers = defers
         self._root, self._store, self._with_files, self._settled_s = root, store, with_files, settled_s
         self._shippers: dict[Path, Shipper] = {}
         # One experiment that was shipped to this root goes on where it is there.
@@ -98,7 +102,9 @@ class Push:
 
     def _ship(self, shipper: Shipper) -> Shipped:
         try:
-            self._patiently(lambda: self._ship_once(shipper))
+            with positions.alone(shipper.folder, self._store.url) if self._defers else nullcontext(True) as is_alone:
+                if is_alone:
+                    self._patiently(lambda: self._ship_once(shipper))
         except ObjectDiffers as error:
             shipper.shipped.notes.append(str(error))  # of this experiment: the others are shipped
         except BucketError as error:

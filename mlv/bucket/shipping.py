@@ -73,7 +73,7 @@ class Shipping:
         path = positions.wake_path(self._folder, self._wish.url)
         with suppress(OSError):
             opening.make_folders(self._folder, path.parent)
-            path.touch()
+            opening.emptied(path).close()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all lines that are in the log now are in the bucket; warn, and return False, when the time is over."""
@@ -106,12 +106,13 @@ class Shipping:
             sizes = pending.sizes(self._folder)
             self.wake()
             while layout.is_experiment(self._folder):
+                is_done = self._is_done  # before the look: what it left out stays out
                 lines, files = self._missing(sizes, with_files)
                 if not lines and not files:
                     return True
                 now = monotonic()
-                if now - began > timeout_s:
-                    self._warn_of_delay(lines, files, timeout_s)
+                if is_done or now - began > timeout_s:
+                    self._warn_of_delay(lines, files, now - began, is_done=is_done)
                     return False
                 if now - began > _LOOK_S and not is_looked_after:
                     is_looked_after = True
@@ -119,6 +120,11 @@ class Shipping:
                 sleep(pause_s)
                 pause_s = min(2 * pause_s, _POLL_S)
         return False  # the experiment was moved, or removed
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether the process that ships has ended, and left nothing that another one could do."""
+        return self._path is not None and not self._path.exists()
 
     def _missing(self, sizes: Mapping[str, int], with_files: bool) -> tuple[int, int]:
         """Return the bytes of lines and the number of files that are not shipped."""
@@ -129,23 +135,21 @@ class Shipping:
 
     def _look_after(self) -> None:
         """Start the process that ships again, if it was killed."""
-        if not self.is_own:
+        if not self.is_own or self._is_done:
             return
         with positions.alone(self._folder, self._wish.url) as is_alone:
             pass
         if is_alone:
             self.begin()
 
-    def _warn_of_delay(self, lines: int, files: int, timeout_s: float) -> None:
-        missing = " and ".join(
-            [*([f"{words.size(lines)} of lines"] if lines else []), *([words.counted(files, "file")] if files else [])]
-        )
+    def _warn_of_delay(self, lines: int, files: int, waited_s: float, *, is_done: bool) -> None:
+        amounts = [words.size(lines) + " of lines" if lines else "", words.counted(files, "file") if files else ""]
+        late = f"{' and '.join(filter(None, amounts))} of {self._folder} are not in {self._wish.url} after {waited_s:.0f} s"
         position, again = positions.read(self._folder, self._wish.url), self._order.again if self._order is not None else ""
-        late = f"{missing} of {self._folder} are not in {self._wish.url} after {timeout_s:g} s"
+        reason = f": {position.problem}" if position is not None and position.problem else ""
         if complaint := orders.complaint(self._folder, NAME):
             warn(f"{late}: the process that ships stopped ({complaint}). {again} ships them", MlvWarning)
-            return
-        reason = f": {position.problem}" if position is not None and position.problem else ""
-        warn(
-            f"{late}{reason}. They are shipped once that is possible, while this machine runs; {again} does it too", MlvWarning
-        )
+        elif is_done:
+            warn(f"{late}{reason}. {again} ships them when that is mended", MlvWarning)
+        else:
+            warn(f"{late}{reason}. They are shipped as soon as they can be, while this machine runs, or by {again}", MlvWarning)

@@ -34,7 +34,7 @@ def run(root: Path, url: str, *, with_files: bool, follow: bool, every_s: float,
         BucketError: The store does not answer, or refuses; a tree that is followed waits for it.
     """
     no_address(root, "DIR")
-    push = Push(root, open_store(url), with_files=with_files, settled_s=_SETTLED_S if follow else 0.0)
+    push = Push(root, open_store(url), with_files=with_files, settled_s=_SETTLED_S if follow else 0.0, defers=follow)
     report = _Report(None if as_json else Screen(), dry_run)
     if dry_run:
         return report.of([push.pending(folder) for folder in push.experiments()])
@@ -69,9 +69,8 @@ def _followed(push: Push, root: Path, report: _Report, every_s: float) -> bool:
                 try:
                     is_well, told = report.of(_once(push), is_brief=True), ""
                     patience.reset()
-                    pause_s = jittered(
-                        max(every_s, monotonic() - began)
-                    )  # as long as it took: a large tree is walked each time
+                    # As long as it took: a large tree is walked each time.
+                    pause_s = jittered(max(every_s, monotonic() - began))
                 except NotAnExperiment:
                     # A sidecar is at work before the training has made anything.
                     if not root.is_dir():

@@ -37,7 +37,7 @@ from mlv.lake.record import KEY as RECORD
 from mlv.lake.record import LOOKS, Record, latest_look, make_record, note_look, read_record
 from mlv.lake.sources import Source, TreeSource
 from mlv.lake.tables import Tables, checked
-from mlv.lake.tasks import NewFile, Task, TaskResult, run_task, tables_from
+from mlv.lake.tasks import NewFile, Task, TaskResult, blocks_of, run_task, tables_from
 from mlv.notices import warn
 from mlv.optional import package
 
@@ -111,7 +111,7 @@ def build(
             report(built)
             if every_s is None:
                 return built
-            everything = moved = False
+            everything = False
         except (BucketUnreachable, BucketDenied, LakeError) as error:
             if every_s is None or isinstance(error, (LakeDamaged, LakeMissing, LakeTooNew)):
                 raise
@@ -194,6 +194,7 @@ class Builder:
         self._tables = Tables(url, self._record.id)
         self._positions = Positions()
         self._since_checkpoint = 0
+        self._is_moved = False
 
     def build(self, on: On = None, *, everything: bool = False, moved: bool = False) -> Built:
         """Carry out what is not done yet, and what is new."""
@@ -203,11 +204,12 @@ class Builder:
 
     def _build(self, on: On, everything: bool, moved: bool, renew: Callable[[], None]) -> Built:
         built, began = Built(), datetime.now(timezone.utc)
+        self._is_moved = moved
         for name in TABLES:
             self._tables.made(name)
         with executor_of(on) as executor:
             self._catch_up(executor, built)
-            since = None if everything else self._since(moved)
+            since = None if everything else self._since()
             planner = Planner(
                 self._source, self._positions, lambda tasks: run_tasks(executor, run_survey, tasks), everything, since
             )
@@ -220,22 +222,25 @@ class Builder:
         note_look(self._store, began)
         return built
 
-    def _since(self, moved: bool) -> datetime | None:
-        """Return the moment from before which all lines of the source were taken, if there is one.
+    def _since(self) -> datetime | None:
+        """Return the moment from before which all lines of the source were taken, if there is one."""
+        before = self._positions.source
+        if before:
+            self._refuse_source(before)
+        return latest_look(self._store) if before == self._source.root else None
+
+    def _refuse_source(self, before: str) -> None:
+        """Refuse to go on with plans of another source.
 
         Raises:
-            LakeError: The lake was built from another source.
+            LakeError: They are of another one, and it was not moved.
         """
-        before = self._positions.source
-        if before in ("", self._source.root):
-            return latest_look(self._store) if before else None
-        if moved:
-            return None
-        raise LakeError(
-            f"{self._url} was built from {before}, and this is {self._source.root}: give each root a lake of its own, or "
-            f"--moved (in Python moved=True) where this is what the other one was",
-            url=self._url,
-        )
+        if before != self._source.root and not self._is_moved:
+            raise LakeError(
+                f"{self._url} was built from {before}, and this is {self._source.root}: give each root a lake of its own, or "
+                f"--moved (in Python moved=True) where this is what the other one was",
+                url=self._url,
+            )
 
     def _take(self, planner: Planner, folders: Sequence[Folder], executor: Any, built: Built) -> None:
         """Take what is new in some folders, in one plan or in two."""
@@ -244,6 +249,7 @@ class Builder:
             if self._store.create(key, plan.text) is Creation.DIFFERENT:
                 # Another builder was faster: its plan counts, and ours is made anew of what it leaves.
                 self._catch_up(executor, built)
+                folders = [folder._replace(logs=self._source.logs(folder.path)) for folder in folders]
             else:
                 self._do(plan, executor, built)
                 self._fold(plan)
@@ -254,6 +260,7 @@ class Builder:
         """Fold all plans, and carry out the last one where it is not done."""
         for plan, is_done in following(self._store, self._positions):
             if not is_done:
+                self._refuse_source(plan.source)
                 self._do(plan, executor, built)
             self._fold(plan)
 
@@ -271,6 +278,7 @@ class Builder:
             for number, entries in enumerate(plan.tasks)
         ]
         results = list(run_tasks(executor, run_task, tasks))
+        self._refuse_blind_workers(plan, results)
         rows = {name: self._commit(name, plan, results) for name in TABLES}
         note = {
             "plan": plan.number, "sha256": plan.sha256, "done": utc_text(datetime.now(timezone.utc)),
@@ -281,6 +289,21 @@ class Builder:
         built.experiments += len({entry.exp for entry in plan.entries})
         built.replaced += len(plan.replaced)
         built.rows = {name: built.rows.get(name, 0) + rows[name] for name in TABLES}
+
+    def _refuse_blind_workers(self, plan: Plan, results: Sequence[TaskResult]) -> None:
+        """Refuse a plan of which a worker could not read what is there: its rows would be missing.
+
+        Raises:
+            LakeError: There is such a worker.
+        """
+        gone = {path for result in results for path in result.gone}
+        for entry in plan.entries:
+            if entry.path in gone and blocks_of(self._source, entry) is not None:
+                raise LakeError(
+                    f"a worker cannot read {entry.path} below {self._source.root}, which is there: give all workers the same "
+                    f"folders, or build from a bucket",
+                    url=self._url,
+                )
 
     def _commit(self, name: str, plan: Plan, results: Sequence[TaskResult]) -> int:
         """Commit the rows of one table; return their number."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlv.encoding import utc_text
-from mlv.errors import MlvWarning
+from mlv.errors import LakeError, MlvWarning
 from mlv.lake import plans
 from mlv.lake.plans import Entry, ExpPosition, LogKey, LogPosition, Plan, Positions, Range
 from mlv.lake.sources import LogFile, Source
@@ -204,6 +204,11 @@ class Planner:
         surveys = self.run_surveys([SurveyTask(self.source, tuple(task), self.is_thorough and not is_new) for task in tasks])
         by_exp: dict[str, list[Survey]] = {}
         for exp, own_survey in zip(exps, (each for result in surveys for each in result), strict=True):
+            if own_survey.missing and not set(own_survey.missing).isdisjoint(self.source.logs(own_survey.path)):
+                raise LakeError(
+                    f"a worker cannot read {own_survey.path} below {self.source.root}, which is there: give all workers the "
+                    f"same folders, or build from a bucket"
+                )
             by_exp.setdefault(exp, []).append(own_survey)
         return by_exp
 

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from mlv import wire
 from mlv.digests import sha256
+from mlv.errors import BucketError, MlvWarning
 from mlv.lake.plans import TASK_BYTES, LogKey, LogPosition, Mark
 from mlv.lake.sources import LogFile, Source
+from mlv.notices import warn
 from mlv.store.seals import run_and_seq
 
 _SEAL = wire.mark("seal")
@@ -56,6 +58,8 @@ class Survey:
     """Of each log the position behind its last whole line, and what is new up to there."""
     is_changed: bool = False
     """Whether a log no longer begins with what was taken: then nothing else is said."""
+    missing: tuple[LogKey, ...] = ()
+    """Logs that were listed and are not there."""
 
 
 def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool = False) -> Survey:
@@ -64,22 +68,29 @@ def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool 
     All lines that were taken are read again where a file is another one than then, and with `is_thorough`; else their last ones
     are.
     """
-    results = []
+    results, missing = [], []
     for log in logs:
         try:
             result = _surveyed(source, path, log, is_thorough)
         except FileNotFoundError:  # merged into another stream since it was listed
+            missing += [log.key] if log.file.size else []
             result = None if log.position.end else (log.position, ())
+        except BucketError:
+            raise
+        except OSError as error:
+            warn(f"{path}: {log.key[0]} cannot be read ({error}), and is left out", MlvWarning)
+            result = (log.position, ())
         if result is None:
-            return Survey(path, is_changed=True)
+            return Survey(path, (), True, tuple(missing))
         results.append((log.key, *result))
-    return Survey(path, tuple(results))
+    return Survey(path, tuple(results), False, tuple(missing))
 
 
 def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[LogPosition, tuple[NewRange, ...]] | None:
     before, size = log.position, log.file.size
     if size < before.end:
-        return None
+        # Cut off, unless the listing is older than what another builder has read since: a mount may cache it for a while.
+        return (before, ()) if _tail(source, path, log.key, before.end) == before.tail else None
     is_same_file = before.stamp[:1] == log.file.stamp[:1]
     joins = _first_to_join(before.marks, size)
     # Of a log that has grown by much nothing is joined: each new range is a stretch, and is hashed once.

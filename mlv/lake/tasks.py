@@ -103,7 +103,7 @@ def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> It
     batch: list[Read] = []
     size = 0
     for entry in entries:
-        blocks = _blocks_of(source, entry)
+        blocks = blocks_of(source, entry)
         if blocks is None:
             result.gone.append(entry.path)
         batch.append((entry, blocks))
@@ -115,7 +115,7 @@ def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> It
         yield batch
 
 
-def _blocks_of(source: Source, entry: Entry) -> list[Block] | None:
+def blocks_of(source: Source, entry: Entry) -> list[Block] | None:
     """Return the lines of an entry that no other copy brought; None where its bytes are not what was planned."""
     blocks = []
     for each in entry.ranges:

@@ -202,7 +202,8 @@ def complete(fd: str, path: str, folder: str, work: Callable[[Order], bool]) -> 
             is_done = True  # the experiment is gone, and its output with it
             raise
         except BaseException:
-            is_done = not order.is_left  # the process that wanted it tells of it
+            # The process that wanted it tells of it. Shipping begins again: the writer looks after it.
+            is_done = not order.is_left and order.module == FOLLOWER
             raise
         finally:
             if is_done and path:

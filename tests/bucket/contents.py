@@ -17,6 +17,14 @@ def copy_of(folder: Path) -> str:
 
 def chains(exp: Path) -> dict[tuple[str, str], bytes]:
     """The bytes of each copy and stream up to the first hole, below the folder of an experiment in the bucket."""
+    while True:
+        try:
+            return _chains(exp)
+        except FileNotFoundError:  # a small segment was deleted, which a larger one covers
+            continue
+
+
+def _chains(exp: Path) -> dict[tuple[str, str], bytes]:
     held: dict[tuple[str, str], list[names.Segment]] = {}
     for path in exp.rglob("*.gz"):
         segment = names.segment_of(path.relative_to(exp).as_posix())

@@ -67,6 +67,11 @@ def lay_files(folder: Path, store: Any, path: str = "") -> None:
             store.create(names.version_key(key, content_of(folder / name).sha256), folder / name)
 
 
+def lines_of(folder: Path) -> dict[str, bytes]:
+    """The bytes of each stream of an experiment on a disk."""
+    return {name: (folder / layout.stream_file(name)).read_bytes() for name in layout.streams_in(folder)}
+
+
 def _spans(content: bytes, start: int, parts: int) -> Sequence[tuple[int, int]]:
     """Cut whole lines into spans of about equal numbers of lines."""
     end = content.rfind(b"\n") + 1

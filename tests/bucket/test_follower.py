@@ -107,10 +107,10 @@ def test_flush_until_shipped(tmp_path, bucket, monkeypatch):
 
 
 def test_flush_of_a_run_that_is_not_shipped(tmp_path):
-    """It is an error, rather than a wait for nothing."""
+    """It warns and says no, rather than wait for nothing, and the training goes on."""
     exp = mlv.Exp(tmp_path, "digits", capture=())
-    with pytest.raises(InvalidArgument, match="MLV_SHIP"):
-        exp.flush(shipped=True)
+    with pytest.warns(MlvWarning, match="MLV_SHIP"):
+        assert not exp.flush(shipped=True)
     exp.close()
 
 
@@ -313,9 +313,8 @@ def test_children_and_streams(tmp_path, bucket):
     child = os.fork()
     if not child:
         exp.log({"child": 1.0}, step=1)
-        exp.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
+        os._exit(0 if exp.flush(shipped=True) else 1)
+    assert os.waitpid(child, 0)[1] == 0
     exp.close()
 
     wait_until(lambda: is_whole(bucket / "digits", exp.path))

@@ -10,7 +10,7 @@ from threading import Barrier, Thread
 
 import orjson
 import pytest
-from bucket.laid import COPY, OTHER, lay, lay_lines
+from bucket.laid import COPY, OTHER, lay, lay_lines, lines_of
 from bucket.memory import MemoryStore
 
 import mlv
@@ -45,11 +45,6 @@ def log_some(exp: mlv.Exp, steps: range) -> None:
         if step % 5 == 0:
             exp.logger("val")({"acc": step / 10}, step=step)
     exp.flush()
-
-
-def lines_of(folder: Path) -> dict[str, bytes]:
-    """The bytes of each stream."""
-    return {name: (folder / layout.stream_file(name)).read_bytes() for name in layout.streams_in(folder)}
 
 
 def identities(folder: Path) -> list[tuple[str, int]]:
@@ -383,6 +378,27 @@ def test_a_removed_experiment_is_removed(tmp_path, store, mirror):
     assert list(layout.walk(mirror.folder)) == [mirror.folder / "long" / "sub"]
 
 
+def test_an_experiment_whose_meta_is_replaced_at_this_moment(tmp_path):
+    """A redaction takes meta.json away and puts another one there: the experiment does not vanish in between."""
+
+    def replace(call: str, key: str) -> None:
+        if call == "objects" and taken:
+            store.content["long/meta.json"] = taken.pop()
+
+    taken: list[bytes] = []
+    store = MemoryStore(after=replace)
+    mirror = Mirror(URL, store)
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    lay(exp.path, store, "other")
+    mirror.refresh()
+    taken.append(store.content.pop("long/meta.json"))
+
+    assert mirror.refresh().folders == [mirror.folder / "other"]
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+    assert len(mirror.refresh().folders) == 2
+
+
 @pytest.mark.parametrize("harm", ["truncate", "meta", "remove", "state", "all", "grow"])
 def test_a_mirror_that_was_harmed_is_made_anew(tmp_path, store, mirror, harm):
     """A mirror that is not as it was left gives nothing wrong: it is fetched again."""
@@ -471,8 +487,8 @@ def test_another_account_has_a_mirror_of_its_own(tmp_path, store, mirror, monkey
     other = Mirror(URL, MemoryStore())
 
     assert other.folder != mirror.folder
-    if pytest.importorskip("obstore"):
-        assert mirror_of(mirror.folder / "long") is None
+    pytest.importorskip("obstore")
+    assert mirror_of(mirror.folder / "long") is None
 
 
 def test_a_url_that_leads_out_of_the_mirror():

@@ -13,6 +13,7 @@ from mlv.bucket import names, segments
 from mlv.bucket.push import Push
 from mlv.bucket.shipper import Shipper
 from mlv.bucket.store import open_store
+from mlv.errors import NoSuchObject
 
 pytest.importorskip("obstore", reason="needs the extra 'bucket'")
 
@@ -30,12 +31,15 @@ FAULTS = [
 
 
 def log_in(store, folder, path):
-    """The bytes of the log that the copy in a folder has in a bucket, up to the first hole."""
+    """The bytes of the log that the copy in a folder has in a bucket, up to the first hole; None while segments are merged."""
     below = (stored.key[len(path) + 1 :] for stored in store.objects(path))
     held = [segment for key in below if (segment := names.segment_of(key)) is not None and segment.copy == copy_of(folder)]
     own = [segment for segment in held if segment.stream == "log"]
     slices = segments.chain(own)
-    return b"".join(piece.of(gzip.decompress(store.get(names.join(path, piece.segment.key)))) for piece in slices)
+    try:
+        return b"".join(piece.of(gzip.decompress(store.get(names.join(path, piece.segment.key)))) for piece in slices)
+    except NoSuchObject:
+        return None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
@@ -56,7 +60,7 @@ def test_a_run_outlasts_an_ill_store(tmp_path, monkeypatch, far, fault):
 
     store = open_store(url)
     wait_until(lambda: any(names.whole_of(stored.key.removeprefix("digits/")) for stored in store.objects("digits/.mlv")))
-    assert log_in(store, exp.path, "digits") == (exp.path / "log.jsonl").read_bytes()
+    wait_until(lambda: log_in(store, exp.path, "digits") == (exp.path / "log.jsonl").read_bytes())
 
 
 def test_every_store(tmp_path, any_bucket, inline):

@@ -277,9 +277,11 @@ def test_without_files(tmp_path, url, command):
 @pytest.mark.skipif(sys.platform != "linux", reason="signals a process")
 def test_following_a_tree(tmp_path, url, ring):
     """Lines and experiments arrive as they come; SIGTERM ships once more, and the exit status is 0."""
-    exp = mlv.Exp(tmp_path / "runs", "a", capture=(), system=False)
+    (tmp_path / "runs").mkdir()
     arguments = [sys.executable, "-m", "mlv", "push", "runs", url, "--follow", "--every", "0.2"]
-    daemon = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    daemon = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert "waiting for the first one" in daemon.stderr.readline()
+    exp = mlv.Exp(tmp_path / "runs", "a", capture=(), system=False)
     try:
         wait_until(lambda: chains(tmp_path / "bucket/a"))
         exp.log({"loss": 0.25}, step=1)
@@ -292,6 +294,7 @@ def test_following_a_tree(tmp_path, url, ring):
     finally:
         daemon.kill()
         daemon.wait()
+        daemon.stderr.close()
         exp.close()
 
 

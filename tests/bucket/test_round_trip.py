@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from bucket.laid import lines_of
 from bucket.memory import MemoryStore
 from logs import line
 
@@ -26,10 +27,6 @@ URL = "s3://lab/runs"
 def push(root: Path, store: MemoryStore) -> None:
     for shipped in Push(root, store).run(list(layout.walk(root))):
         assert not shipped.different
-
-
-def lines_of(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / layout.stream_file(name)).read_bytes() for name in layout.streams_in(folder)}
 
 
 @pytest.fixture

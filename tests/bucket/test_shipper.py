@@ -24,13 +24,16 @@ from hypothesis import strategies as st
 
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("log"), st.sampled_from(["log", "val"]), st.integers(1, 400)),
+        st.tuples(st.just("log"), st.sampled_from(["log", "log", "val"]), st.integers(1, 30), st.integers(1, 6)),
+        st.tuples(st.just("log"), st.just("log"), st.just(400), st.just(1)),
         st.tuples(st.just("half"), st.integers(1, 30)),
         st.tuples(st.just("file"), st.sampled_from("ab"), st.integers(0, 3)),
         st.tuples(st.just("fail"), st.sampled_from(["before", "after"]), st.integers(0, 12)),
         st.tuples(st.just("kill"), st.sampled_from(["before", "after"]), st.integers(0, 12)),
         st.just(("forget",)),
+        st.just(("ship",)),
         st.just(("replace",)),
+        st.just(("regrow",)),
         st.just(("clone",)),
     ),
     min_size=1,
@@ -120,7 +123,10 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path_factory, actions):
     experiment = Experiment(base / "exp", store)
     for number, (action, *arguments) in enumerate(actions):
         if action == "log":
-            experiment.log(*arguments)
+            stream, size, count = arguments
+            for _ in range(count):
+                experiment.log(stream, size)
+                _ship(experiment)
         elif action == "half":
             with open(experiment.folder / "log.jsonl", "ab") as file:
                 file.write(b'{"run":"r' + b"y" * arguments[0])
@@ -139,8 +145,16 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path_factory, actions):
         elif action == "forget":
             shutil.rmtree(experiment.folder / ".mlv/shipped", ignore_errors=True)
             experiment.begin()
+        elif action == "ship":
+            _ship(experiment)
         elif action == "replace" and (log := experiment.folder / "log.jsonl").exists():
             log.write_bytes(b"") if number % 2 else _rewrite(log)
+        elif action == "regrow" and (log := experiment.folder / "log.jsonl").exists():
+            size = log.stat().st_size
+            os.truncate(log, size // 2)
+            os.truncate(log, len(experiment.lines("log")))
+            while log.stat().st_size <= size:
+                experiment.log("log", 20)
         elif action == "clone":
             shutil.copytree(experiment.folder, base / f"clone{number}")
             experiment.folder = base / f"clone{number}"

@@ -94,7 +94,7 @@ def test_a_reader_that_goes_away(runs, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "ls hdfs://b/r", "show dbfs:/r", "tail abfs://b/r", "verify hf://b/r", "doctor s3://b/r", "merge runs s3://b/r",
+        "ls hdfs://b/r", "show dbfs:/r", "tail abfs://b/r", "verify hf://b/r", "merge runs s3://b/r",
         "whence s3://b/r", "dump runs --to jsonl --out s3://b/r", "export runs/digits --to csv --out s3://b/r",
         "plot runs/digits --metric loss --out s3://b/r.png", "ls dbfs:/r", "show digits --root hdfs://b/r",
     ],

@@ -180,3 +180,28 @@ def test_watched(root):
         mlv.find(root).watched(lambda folders, _: (seen.append(folder) or folder for folder in folders)).frame(on=threads)
 
     assert len(seen) == 70
+
+
+class Recording(Executor):
+    """Runs tasks here, and keeps the lengths of their answers."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def submit(self, function, /, *arguments, **options):
+        """Run a task as another process would."""
+        future = Future()
+        future.set_result(function(*arguments, **options))
+        self.lengths.append(len(future.result()))
+        return future
+
+
+def test_no_values_are_sent(root):
+    """A worker sends statistics, and not the values that they are about: their size does not grow with the members."""
+    recording = Recording()
+    mlv.find(root).aggregate(over=["lr", "seed", "net"], metrics="train/loss", on=recording)
+    of_many = recording.lengths[-1]
+    mlv.find(root)[:10].aggregate(over=["lr", "seed", "net"], metrics="train/loss", on=recording)
+    of_few = recording.lengths[-1]
+
+    assert of_many < 1.2 * of_few

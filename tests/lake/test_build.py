@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import mlv
 from mlv import lake
 from mlv.lake import plans
 from mlv.lake.builder import Builder, source_of
+from mlv.lake.sources import TreeSource
 from mlv.lake.tables import checked
 
 
@@ -322,3 +325,68 @@ def test_summaries_are_those_of_the_logs(tree, url):
             assert row[field] == pytest.approx(getattr(summary, field), nan_ok=True), (ids[row["exp"]], field)
         last = summary.last
         assert row["last"] == pytest.approx(last, nan_ok=True) if isinstance(last, (int, float)) else row["text"] == f'"{last}"'
+
+
+def test_a_listing_that_is_older_than_a_plan(tree, url):
+    """A builder that listed the tree before another one took more lines replaces nothing, and takes nothing twice."""
+    folder = make(tree / "a")
+    append(folder, metrics("r1", 1, 1, x=1.0))
+    slow = Builder(source_of(tree), checked(url))
+    slow.build()
+    append(folder, metrics("r1", 2, 2, x=2.0))
+    listed = source_of(tree).logs("a")
+    append(folder, metrics("r1", 3, 3, x=3.0))
+    assert lake.build(tree, url).rows["metrics"] == 2
+
+    class Stale(TreeSource):
+        """A tree whose listing is old."""
+
+        def logs(self, path):
+            return listed
+
+    built = Builder(Stale(source_of(tree).root), checked(url)).build()
+
+    assert built.replaced == 0
+    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0]
+    assert slow.build().replaced == 0
+
+
+def test_a_log_that_cannot_be_read_costs_only_itself(tree, url):
+    """What the disk refuses is left out, with a warning, and taken once it can be read."""
+    for name in ("a", "b"):
+        append(make(tree / name), metrics("r1", 1, 1, x=1.0))
+
+    class Refusing(TreeSource):
+        """A tree in which one log cannot be read."""
+
+        def blocks(self, path, key, start, end):
+            if path == "a":
+                raise PermissionError(13, "Permission denied")
+            return super().blocks(path, key, start, end)
+
+    with pytest.warns(mlv.MlvWarning, match="Permission denied"):
+        Builder(Refusing(source_of(tree).root), checked(url)).build()
+    assert len(values(lake.open(url))) == 1
+
+    assert lake.build(tree, url).rows["metrics"] == 1
+
+
+def test_workers_that_do_not_see_the_logs(tree, url, monkeypatch):
+    """Where a worker cannot read what is there, the build fails and says so: no row goes missing."""
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    elsewhere = TreeSource(str(tree / "not" / "mounted"))
+    for module, function in (("planner", "run_survey"), ("tasks", "run_task")):
+        real = getattr(importlib.import_module(f"mlv.lake.{module}"), function)
+
+        def blind(task, real=real):
+            blind_task = task._replace(source=elsewhere) if isinstance(task, tuple) else replace(task, source=elsewhere)
+            return real(blind_task)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mlv.lake.builder.{function}", blind)
+            with pytest.raises(mlv.errors.LakeError, match="a worker cannot read a below"):
+                lake.build(tree, url)
+
+    lake.build(tree, url)
+
+    assert len(values(lake.open(url))) == 1

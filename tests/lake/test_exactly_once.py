@@ -251,7 +251,8 @@ def test_any_increments_give_the_rows_of_the_logs(tmp_path_factory, rounds, data
         shutil.rmtree(tmp_path)
 
 
-def test_tasks_on_processes_make_the_same_files(tmp_path, monkeypatch):
+@pytest.mark.parametrize("on", ["number", "threads", "dask"], indirect=True)
+def test_tasks_make_the_same_files_anywhere(tmp_path, monkeypatch, on):
     """Wherever tasks are run, a plan makes the same files, by name and content."""
     monkeypatch.setattr(plans, "TASK_EXPERIMENTS", 2)
     tree = tmp_path / "runs"
@@ -259,7 +260,7 @@ def test_tasks_on_processes_make_the_same_files(tmp_path, monkeypatch):
         append(make(tree / f"e{number}"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 10)))
 
     lake.build(tree, tmp_path / "here")
-    lake.build(tree, tmp_path / "there", on=2)
+    lake.build(tree, tmp_path / "there", on)
 
     def files(url):
         return {path.name: path.read_bytes() for path in (url / "metrics").rglob("part-*.parquet")}

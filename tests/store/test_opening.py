@@ -253,9 +253,13 @@ METHODS = {
     "mkstemp", "read_bytes", "read_table", "read_text", "touch", "write_bytes", "write_table", "write_text",
 }  # fmt: skip
 ELSEWHERE = {
+    "mlv/bucket/mirrored.py": "the mirror, in the user's own cache",
+    "mlv/bucket/published.py": "files that `attached` holds",
+    "mlv/bucket/store.py": "files that `attached` holds, and temporaries",
     "mlv/capture": "files of the system, and of the script that runs",
     "mlv/compat": "files that the script names, as it did for the original",
     "mlv/hdf.py": "a file that the user names",
+    "mlv/lake/tasks.py": "pyarrow writes to memory, and to temporaries",
     "mlv/settings.py": "the user's own pyproject.toml",
     "mlv/cli/application.py": "/dev/null",
     "mlv/cli/examine.py": "a folder that the command makes, and removes",
@@ -289,7 +293,6 @@ ELSEWHERE = {
     "mlv/projections/parquet.py": "pyarrow reads and writes what was opened before",
     "mlv/projections/h5files.py": "h5py opens by name what was looked at before",
     "mlv/projections/hdf5.py": "an attachment, which `attached` opened",
-    "mlv/projections/follower.py": "an order, which was opened before and inherited",
     "mlv/transport/spool.py": "the spool, which has rules of its own",
     "mlv/transport/appending.py": "the spool",
     "mlv/executors.py": "the pipes to processes",

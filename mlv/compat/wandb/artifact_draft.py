@@ -76,7 +76,7 @@ class Draft:
         policy: str | None = "mutable",
         merge: bool = False,
     ) -> None:
-        """Add all files of a folder.
+        """Add all files of a folder; pipes, devices and links to nothing are left out, with a warning.
 
         Args:
             local_path: Of the folder.
@@ -97,6 +97,9 @@ class Draft:
             names.sort()
             for file in sorted(files):
                 path = Path(folder, file)
+                if not path.is_file():  # nothing may ever come of a pipe
+                    termwarn(f"{path} is left out of artifact {self._name}: it is no file, or a link to one that is gone")
+                    continue
                 self._add_path(f"{above}{path.relative_to(base).as_posix()}", path, policy, merge)
 
     def add_reference(self, uri: Any, name: Any = None, checksum: bool = True, max_objects: int | None = None) -> list[Entry]:
@@ -187,12 +190,12 @@ class Draft:
         """
         self._refuse_logged()
         name = checked_name(getattr(item, "path", item))
-        names = [known for known in self._sources if known == name or known.startswith(f"{name}/")]
+        names = [path for path in self._sources if path == name or path.startswith(f"{name}/")]
         if not names:
             raise FileNotFoundError(f"No such file or directory in artifact {self._name}: {name}")
-        for known in names:
-            del self._sources[known]
-            self._folders -= Counter(folders_of(known))
+        for path in names:
+            del self._sources[path]
+            self._folders -= Counter(folders_of(path))
 
     def get_added_local_path_name(self, local_path: Any) -> str | None:
         """Return the name under which a file was added with the policy `immutable`; None if it was not."""

@@ -23,10 +23,10 @@ class Runs(Sequence[StoredRun]):
     def _runs(self) -> list[StoredRun]:
         runs = [run for run in self._every() if matches(self._filters, run.field)]
         key = self.order.lstrip("+-")
-        have = [(value, run) for run in runs if (value := run.field(key)) is not MISSING]
-        have.sort(key=lambda pair: _rank(pair[0]), reverse=self.order.startswith("-"))
-        ranked = {id(run) for _, run in have}
-        return [run for _, run in have] + [run for run in runs if id(run) not in ranked]
+        ranked = [(value, run) for run in runs if (value := run.field(key)) is not MISSING]
+        ranked.sort(key=lambda pair: _rank(pair[0]), reverse=self.order.startswith("-"))
+        ids = {id(run) for _, run in ranked}
+        return [run for _, run in ranked] + [run for run in runs if id(run) not in ids]
 
     def __len__(self) -> int:
         return len(self._runs)

@@ -99,9 +99,9 @@ class Api:
         if not words:
             raise UsageError(f"run({path!r}): give <entity>/<project>/<id>")
         project = self._project_of("/".join(words[:-1]) or None)
-        found = folders.with_id(project, words[-1])
-        if found is not None:
-            return self._stored(mlv.Exp.open(found), project)
+        folder = folders.with_id(project, words[-1])
+        if folder is not None:
+            return self._stored(mlv.Exp.open(folder), project)
         run = next((run for run in self._every(project) if words[-1] in (run.id, run.exp.id)), None)
         if run is None:
             raise NotFound(f"there is no run {words[-1]!r} in {project}: Api().runs({project.name!r}) lists those that are")
@@ -130,13 +130,13 @@ class Api:
         """
         path, _, own = name.rpartition("/")
         project = self._project_of(path or None)
-        found = [Artifact.of_version(project, f"{own}:v{number}") for number, _ in versions.recorded(project, own)]
-        if not found:
+        all_versions = [Artifact.of_version(project, f"{own}:v{number}") for number, _ in versions.recorded(project, own)]
+        if not all_versions:
             raise NotFound(f"there is no artifact {own!r} in {project}")
-        if type_name != found[0].type:
-            raise UsageError(f"artifact {own} is of type {found[0].type!r}, not {type_name!r}")
+        if type_name != all_versions[0].type:
+            raise UsageError(f"artifact {own} is of type {all_versions[0].type!r}, not {type_name!r}")
         wanted = {tags} if isinstance(tags, str) else {*(tags or ())}
-        return [artifact for artifact in found if wanted <= {*artifact.aliases}]
+        return [artifact for artifact in all_versions if wanted <= {*artifact.aliases}]
 
     def artifact_versions(self, type_name: str, name: str, per_page: int = 50) -> list[Artifact]:
         """Return what `artifacts` returns."""

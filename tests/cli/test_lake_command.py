@@ -1,0 +1,77 @@
+"""`mlv lake`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("deltalake")
+pytest.importorskip("obstore")
+pytest.importorskip("pyarrow")
+
+import mlv
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """Two experiments, in `runs` below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        with mlv.Exp("runs", name, {"lr": 0.1}, capture=()) as exp:
+            for step in range(5):
+                exp.log({"loss": 1 / (step + 1)}, step=step)
+    return tmp_path / "runs"
+
+
+def test_build_and_look(command, tree):
+    """A build says what it took, a second one that nothing is new, and `info` what there is."""
+    first = command("lake", "build", "runs", "lake").stdout
+    second = command("lake", "build", "runs", "lake").stdout
+    shown = command("lake", "info", "lake").stdout
+
+    assert first.startswith("2 experiments: 10 metrics, ")
+    assert first.endswith(" (plan 1)\n")
+    assert second == "nothing new (plan 1)\n"
+    assert [line.split()[:3] for line in shown.splitlines() if line.startswith("metrics")] == [["metrics", "10", "1"]]
+    assert json.loads(command("lake", "info", "lake", "--json").stdout)["tables"]["summaries"]["rows"] == 2
+    assert "where not exists" in command("lake", "info", "lake", "--sql").stdout
+    assert json.loads(command("lake", "rebuild", "runs", "lake", "--json").stdout)["rows"]["metrics"] == 10
+
+
+def test_check_tells_differences(command, tree):
+    """A check ends with 0 where the lake is what the logs said when it was built, and with 1 where it is not."""
+    command("lake", "build", "runs", "lake")
+    with mlv.Exp.open("runs/a") as exp:
+        exp.log({"loss": 0.0}, step=9)
+
+    well = command("lake", "check", "lake")
+    path = Path("runs/b/log.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"loss":0.5', b'"loss":0.7'))
+    ill = command("lake", "check", "lake", "runs", "--all")
+
+    assert (well.returncode, well.stdout.splitlines()[-1].split(":")[0]) == (0, "as the logs say")
+    assert (ill.returncode, ill.stdout.splitlines()[-1].split(":")[0]) == (1, "1 difference")
+    assert "its 5 rows in metrics are not what the logs say" in ill.stdout
+    assert command("lake", "build", "runs", "lake", "--all").stdout.count("1 were replaced") == 1
+    assert command("lake", "check", "lake", "--json").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "nothing"], "there is no lake at nothing"),
+        (["build", "nowhere", "lake"], "src 'nowhere' is no folder"),
+        (["build", "runs", "ftp://x"], "the scheme of"),
+        (["build", "runs", "lake", "--on", "cluster"], "on='cluster' names no executor"),
+        (["check", "runs"], "there is no lake at"),
+    ],
+)
+def test_errors_say_what_to_do(command, tree, arguments, message):
+    """What cannot be done is told in one line, with status 2."""
+    failed = command("lake", *arguments)
+
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"mlv: {message}")
+    assert failed.stderr.count("\n") == 1
