@@ -19,6 +19,7 @@ import mlv
 from mlv.bucket import positions
 from mlv.bucket.follower import Follower
 from mlv.bucket.patience import Stop
+from mlv.bucket.shipping import Shipping
 from mlv.bucket.wish import Wish
 from mlv.errors import BucketDenied, InvalidArgument, MlvWarning
 from mlv.store import layout
@@ -250,6 +251,15 @@ def test_a_signal_at_any_moment(tmp_path):
 
     assert _signalled_at_each_line(follower.follow, follower.wake)
     assert _signalled_at_each_line(lambda: stop.wait(0.01), stop.set)
+
+
+def test_waiting_for_what_another_process_ships(tmp_path, bucket):
+    """A child that waits in vain says what ships the lines, as its parent does."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        exp.log({"loss": 0.5}, step=0)
+
+    with pytest.warns(MlvWarning, match=f"or by `mlv push {exp.path} file://"):
+        assert not Shipping(exp.path, layout.exp_id(exp.path), f"file://{bucket}").wait(0.1)
 
 
 def test_a_system_that_starts_no_process(tmp_path, bucket, monkeypatch):
