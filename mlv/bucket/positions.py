@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
 from mlv import wire
+from mlv.bucket import copies
 from mlv.bucket.segments import Span
 from mlv.digests import sha256
 from mlv.encoding import BadLine, loads, parse_time
@@ -28,6 +29,8 @@ _WAKE, _LOCK = ".wake", ".lock"
 _LONGEST = 256 << 20
 _TAIL = 1024
 """Bytes before a position by which a file is recognised."""
+_WRITTEN_WITHIN_NS = 10_000_000_000
+"""Longest time that writing it takes; of a slower disk the bucket is asked once more."""
 _LINE = 4096
 """Bytes of a line within which its time stands."""
 
@@ -70,6 +73,15 @@ class Position:
     """Number of files that are still to be shipped."""
     problem: str = ""
     """The reason why nothing can be shipped now; empty while all is well."""
+    written_ns: int = 0
+    """When its file was written, by the clock of the file system."""
+    changed_ns: int = 0
+    """When its file became what it is: no tool sets this, so that a file that was brought back is much younger than written."""
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether its file was brought back, as from a backup: the bucket may be further, with other lines, than it says."""
+        return self.changed_ns - self.written_ns > _WRITTEN_WITHIN_NS
 
     def stream(self, name: str) -> StreamPosition:
         """Return the position of a stream, which may begin here."""
@@ -110,11 +122,25 @@ def _read(path: Path) -> Position | None:
     try:
         with opening.reading(path, follows=False) as file:
             data = loads(file.read(_LONGEST))
+            data["changed_ns"] = os.fstat(file.fileno()).st_ctime_ns
         streams = {str(name): _stream_position(stream) for name, stream in data.pop("streams").items()}
         position = Position(streams=streams, **{key: data[key] for key in data if key in Position.__dataclass_fields__})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return position if isinstance(position.url, str) and isinstance(position.files, dict) else None
+    return position if _has_values_of_now(position) else None
+
+
+def _has_values_of_now(position: Position) -> bool:
+    """Return whether each field is of its type: another version, or a person, may have written the file."""
+    texts = (position.url, position.path, position.copy, position.boot, position.meta, position.news, position.problem)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in (position.whole, position.waiting, position.written_ns))
+        and isinstance(position.redacted, list)
+        and all(isinstance(path, str) for path in position.redacted)
+        and isinstance(position.files, dict)
+        and all(isinstance(entry, list) and len(entry) == 4 and isinstance(entry[3], str) for entry in position.files.values())
+    )
 
 
 def _stream_position(data: dict[str, Any]) -> StreamPosition:
@@ -124,15 +150,20 @@ def _stream_position(data: dict[str, Any]) -> StreamPosition:
 def to_bytes(position: Position) -> bytes:
     """Return the content of the file of a position."""
     streams = {name: {**vars(stream), "spans": [[*span] for span in stream.spans]} for name, stream in position.streams.items()}
-    return orjson.dumps({**vars(position), "streams": streams})
+    fields = {name: value for name, value in vars(position).items() if name not in ("written_ns", "changed_ns")}
+    return orjson.dumps({**fields, "streams": streams})
 
 
 def write(folder: Path, url: str, content: bytes) -> None:
     """Keep a position, where the folder can be written."""
     path = position_path(folder, url)
+
+    def write_now(file: BinaryIO) -> None:
+        file.write(content[:-1] + b',"written_ns":%d}' % os.fstat(file.fileno()).st_ctime_ns)
+
     with suppress(OSError):
         opening.make_folders(folder, path.parent)
-        replace_whole(path, content)
+        replace_whole(path, write_now)
 
 
 def note(folder: Path, url: str, path: str, problem: str) -> None:
@@ -197,10 +228,14 @@ def lag_s(folder: Path, position: Position, now: datetime) -> float:
 def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:
     """Yield the time of the first line of each stream that is not shipped."""
     with suppress(OSError):
+        copy = copies.recorded(folder)
         for stream in layout.streams_in(folder):
             end = position.streams[stream].end if stream in position.streams else 0
             with suppress(OSError, BadLine), opening.reading(folder / layout.stream_file(stream)) as file:
-                file.seek(end)
+                inode = os.fstat(file.fileno()).st_ino
+                # A file that was replaced, as by a redaction, is shipped from its beginning.
+                is_replaced = copy is not None and (copy.name != position.copy or not copy.agrees_with({stream: inode}))
+                file.seek(0 if is_replaced else end)
                 line = file.readline(_LINE)
                 # Half a line is not to be shipped: its writer died, or is about to complete it.
                 if line.endswith(b"\n") or len(line) == _LINE:

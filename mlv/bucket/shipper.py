@@ -7,6 +7,7 @@ meets again and takes as they are: what is in the bucket is at each moment a beg
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 import zlib
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -29,12 +31,14 @@ from mlv.bucket.names import News, Segment, Whole
 from mlv.bucket.positions import Position, StreamPosition, tail_of
 from mlv.bucket.segments import Span
 from mlv.bucket.store import Creation, ObjectStore, StoredObject
+from mlv.capture.redaction import Redactor
 from mlv.digests import sha256
 from mlv.encoding import loads
 from mlv.errors import BucketDenied, BucketError, MlvWarning, NoSuchObject, ObjectDiffers
 from mlv.notices import warn
 from mlv.store import claims, ends, layout, opening
 from mlv.store.identities import known_ids
+from mlv.store.masking import MASK
 from mlv.store.owners import Owner
 from mlv.store.seals import is_redacted, run_and_seq
 from mlv.store.streams import read_lines
@@ -43,6 +47,8 @@ SEGMENT_BYTES = 8 << 20
 """Of uncompressed lines in one segment: an object of 1 MB, which a reader with few cores unpacks in 80 ms."""
 MERGED_AT_ONCE = 64
 _CHUNK_BYTES = 1 << 20
+_HEAD_BYTES = 4096
+"""Of a line, within which its type stands."""
 _LEVEL = 6
 """Of gzip: 100 MB/s, and within 3 % of the smallest that it makes of log lines."""
 _SAVE_S = 1.0
@@ -50,7 +56,7 @@ _SAVE_S = 1.0
 _MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
 _GZIP = 16 + zlib.MAX_WBITS
-_SAME, _REDACTED, _OTHER = "same", "redacted", "other"
+_SAME, _REDACTED, _OTHER, _UNSHIPPED = "same", "redacted", "other", "unshipped"
 """The lines of a former copy beside those of the present one."""
 
 
@@ -118,6 +124,11 @@ class Shipper:
         self._keeps = False
         """Whether the store refused to delete: it was told."""
         self._saved, self._next_save = b"", 0.0
+        self.refused: Mapping[str, BucketError] = {}
+        """Reasons by path why the bucket, which answered, did not take files; those are tried again with the next call."""
+        self._refusal = ""
+        self._has_redactions = False
+        """Whether lines that tell of redactions were shipped since other copies were looked for."""
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -145,7 +156,8 @@ class Shipper:
         boot = Owner.current().boot
         stored = positions.read(self.folder, self._store.url)
         stored = stored if stored is not None and stored.path == self.path else None
-        if stored is not None and (stored.copy, stored.boot) == (copy.name, boot) and not self._distrusts:
+        is_of_now = stored is not None and (stored.copy, stored.boot) == (copy.name, boot) and not stored.is_restored
+        if stored is not None and is_of_now and not self._distrusts:
             position = stored
         else:
             position = Position(self._store.url, self.path, copy.name, boot)
@@ -212,7 +224,7 @@ class Shipper:
                 if problem:
                     positions.note(self.folder, self._store.url, self.path, problem)
                 return
-            self._position.problem = problem
+            self._position.problem = problem or self._refusal
             content = positions.to_bytes(self._position)
             if content != self._saved:
                 positions.write(self.folder, self._store.url, content)
@@ -248,7 +260,9 @@ class Shipper:
 
     def _ship_stream(self, position: Position, stream: str) -> int:
         with self._opened(stream) as file:
-            fd, done = file.fileno(), position.stream(stream)
+            fd = file.fileno()
+            with self._lock:
+                done = position.stream(stream)
             if os.fstat(fd).st_ino != self._present[stream]:
                 raise _Replaced(stream)
             if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
@@ -257,7 +271,9 @@ class Shipper:
             before, size = done.end, os.fstat(fd).st_size
             while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
-                self._make_segment(Segment(stream, position.copy, done.end, end), file, _RedactionsNoted(position, self._lock))
+                redactions = _RedactionsNoted(position, self._lock)
+                self._make_segment(Segment(stream, position.copy, done.end, end), file, redactions)
+                self._has_redactions = self._has_redactions or redactions.are_any
                 with self._lock:
                     done.spans.append(Span(done.end, end))
                     done.end, done.tail = end, tail_of(fd, end)
@@ -271,10 +287,20 @@ class Shipper:
         key = self._key(segment.key)
         with _compressed(file.fileno(), segment, look) as content:
             outcome = self._store.create(key, content)
+        if outcome is Creation.MADE and not self._is_open(segment.stream, file):
+            # By a redaction, maybe, and another process has removed the segments that held it: this copy is over.
+            self._delete([key], "hold lines that were replaced while they were shipped")
+            raise _Replaced(segment.stream)
         # Another version of zlib packs the same bytes in another way.
         if outcome is Creation.DIFFERENT and not self._is_of(segment, file):
             self.shipped.different.append(key)
             raise _Replaced(segment.stream)
+
+    def _is_open(self, stream: str, file: BinaryIO) -> bool:
+        """Return whether a stream's file is still the one that is open."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.folder / layout.stream_file(stream)), os.fstat(file.fileno()))
+        return False
 
     def _announce(self, position: Position) -> None:
         """Make the experiment and its news known, before anything that they tell of is there."""
@@ -336,22 +362,41 @@ class Shipper:
         position = self._begun()
         waiting = [file for file in published.files(self.folder) if not pending.is_shipped(position, file)]
         young = [file for file in waiting if file.is_writable and self._now().timestamp() - file.modified_ns / 1e9 < settled_s]
-        waiting = sorted((file for file in waiting if file not in young), key=lambda file: file.urgency)
+        # Those that were refused the last time come last: no other file waits for them.
+        last = self.refused
+        waiting = sorted((file for file in waiting if file not in young), key=lambda file: (file.path in last, file.urgency))
+        refused: dict[str, BucketError] = {}
         for number, file in enumerate(waiting):
             with self._lock:
                 position.waiting = len(waiting) - number + len(young)
             if is_over():
                 return False
-            self._ship_file(position, file)
+            try:
+                self._ship_file(position, file)
+            except ObjectDiffers:
+                raise
+            except BucketError as error:
+                if not self._answers():
+                    raise
+                refused[file.path] = error
+                self.shipped.unshipped[file.path] = str(error)
             if monotonic() >= self._next_save:
                 self.save()
                 # Of many files: each time all of them are written.
                 self._next_save = monotonic() + _SAVE_S
         with self._lock:
-            position.waiting = len(young)
+            position.waiting = len(young) + len(refused)
+            self.refused = refused
+            self._refusal = Redactor().text(str(next(iter(refused.values()))), "problem") if refused else ""
         self._remove_redacted_files(position)
         self.save()
-        return not young
+        return not (young or refused or position.redacted)
+
+    def _answers(self) -> bool:
+        """Return whether the bucket answers at all: then it refuses one object, and the others can be shipped."""
+        with suppress(BucketError):
+            return self._store.head(self._key(layout.META)) is not None
+        return False
 
     def _begun(self) -> Position:
         for _ in range(_MOST_COPIES):
@@ -368,10 +413,10 @@ class Shipper:
             with published.opened(self.folder, file) as path:
                 self._announce(position)
                 key = self._make_file(file, path)
+        except BucketError:
+            raise  # also where it is that something in the bucket is not there
         except FileNotFoundError:
             return  # a checkpoint that was let go meanwhile
-        except BucketError:
-            raise
         except OSError as error:
             self.shipped.unshipped[file.path] = error.strerror or str(error)
             return
@@ -394,7 +439,12 @@ class Shipper:
                 continue
             if there is not None and published.digest_of(self._store.chunks(self._key(key))) == published.digest(content):
                 return key
-            if there is None and self._store.create(self._key(key), content) is not Creation.DIFFERENT:
+            outcome = self._store.create(self._key(key), content) if there is None else Creation.DIFFERENT
+            if outcome is Creation.MADE and not published.is_there(self.folder, file):
+                # Redacted meanwhile, maybe, and another process has removed the objects that held it.
+                self._delete([self._key(key)], "are of files that were changed while they were shipped")
+                raise FileNotFoundError(file.path)
+            if outcome is not Creation.DIFFERENT:
                 return key
         return None
 
@@ -402,10 +452,12 @@ class Shipper:
 
     def _remove_redacted_files(self, position: Position) -> None:
         """Remove the objects of files that were redacted, where the file now is another one, or gone."""
+        if position.redacted and claims.is_changing(self.folder):
+            return  # the log tells it before the files are changed
+        by_path = {file.path: file for file in published.files(self.folder)} if position.redacted else {}
         for path in list(position.redacted):
-            by_path = {file.path: file for file in published.files(self.folder)}
             keys = []
-            for stored in self._objects_of(path):
+            for stored in chain.from_iterable(map(self._objects_of, _shipped_paths(position, path))):
                 file = by_path.get(self._below(stored.key)) or by_path.get(names.version_of(self._below(stored.key))[0])
                 if file is None or not self._is_now(file, stored):
                     keys.append(stored.key)
@@ -441,6 +493,8 @@ class Shipper:
                 elif whole is not None and whole.copy == former:
                     marks.append(stored.key)
             states = {stream: self._compared(position, stream, held) for stream, held in by_stream.items()}
+            if _UNSHIPPED in states.values():
+                continue  # replaced since the lines were shipped: the next call settles it
             if _REDACTED in states.values():
                 held = [segment for stream in by_stream if states[stream] != _OTHER for segment in by_stream[stream]]
                 # The marks first: without the segments they tell of a loss.
@@ -449,9 +503,22 @@ class Shipper:
                 lacking = f"{', '.join(others)} that {self.folder} lacks"
                 self.shipped.notes.append(f"the copy {former} in {self._store.url} holds lines of {lacking}: it stays")
             copies.forget(self.folder, former)
+        if self._has_redactions:
+            self._has_redactions = False
+            self._tell_of_other_copies(position)
+
+    def _tell_of_other_copies(self, position: Position) -> None:
+        """Say which copies may hold what was redacted here: they are those of other folders, such as a clone."""
+        mine = {position.copy, *(self._copy.former if self._copy is not None else ())}
+        if others := sorted({segment.copy for segment in self._segments()} - mine):
+            text = "of other folders, may hold what was redacted: redact those and push them, or delete these copies"
+            self.shipped.notes.append(f"{', '.join(others)} in {self._store.url}, copies {text}")
 
     def _compared(self, position: Position, stream: str, held: list[Segment]) -> str:
-        """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others."""
+        """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others.
+
+        As long as this copy lacks some of them nobody can do without the former one.
+        """
         slices, state, end = segments.chain(held), _SAME, 0
         try:
             ours = read_lines(self.folder / layout.stream_file(stream))
@@ -463,7 +530,9 @@ class Shipper:
                 state = _REDACTED if line != now else state
         except (OSError, DamagedSegment):
             return _OTHER
-        return state if slices and end <= position.stream(stream).end else _OTHER
+        if not slices:
+            return _OTHER
+        return state if end <= position.stream(stream).end else _UNSHIPPED
 
     def _content(self, segment: Segment) -> bytes:
         return b"".join(lines_of(segment, self._store.chunks(self._key(segment.key))))
@@ -487,6 +556,19 @@ class Shipper:
 
     def merge(self, *, is_last: bool = False) -> None:
         """Replace many small segments by larger ones; with `is_last` as many as possible."""
+        with self._in_another_copy():
+            self._merge(is_last)
+
+    @contextmanager
+    def _in_another_copy(self) -> Iterator[None]:
+        """Ship all lines as another copy where a larger segment is there with other bytes."""
+        try:
+            yield
+        except _Replaced:
+            self._begin_another_copy()
+            self.ship_lines()
+
+    def _merge(self, is_last: bool) -> None:
         position = self._begun()
         for stream, done in list(position.streams.items()):
             least = 2 if is_last else self._merged_at_once
@@ -513,6 +595,12 @@ class Shipper:
 
     def mark_whole(self) -> bool:
         """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
+        for _ in range(_MOST_COPIES):
+            with self._in_another_copy():
+                return self._mark_whole()
+        return False
+
+    def _mark_whole(self) -> bool:
         position, sizes = self._begun(), pending.sizes(self.folder)
         size = sum(sizes.values())
         if not self._is_at_rest() or not position.has_all_of(sizes) or position.waiting:
@@ -521,7 +609,7 @@ class Shipper:
             data = {"exp": position.meta, "streams": sizes, "files": len(position.files)}
             # Before the merge: a machine that is ended in the middle of that has left all there is.
             self._store.create(self._key(Whole(position.copy, size).key), orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
-            self.merge(is_last=True)
+            self._merge(is_last=True)
             with self._lock:
                 position.whole = size
             self.save()
@@ -559,6 +647,8 @@ class _RedactionsNoted:
     def __init__(self, position: Position, lock: threading.RLock) -> None:
         self._position, self._lock = position, lock
         self._remainder = b""
+        self.are_any = False
+        """Whether a line tells of a redaction, or was redacted."""
 
     def __call__(self, chunk: bytes) -> None:
         """Take a chunk; its last line may go on in the next one."""
@@ -566,10 +656,12 @@ class _RedactionsNoted:
         end = chunk.rfind(b"\n") + 1
         for line in BytesIO(chunk[:end]) if wire.REDACTED in chunk else ():
             if wire.REDACTED in line:
+                self.are_any = True
                 with self._lock:
                     self._position.redacted += [path for path in _redacted_files(line) if path not in self._position.redacted]
-        # A line that is longer than a chunk is no event about redactions.
-        self._remainder = chunk[end:] if len(chunk) - end < _CHUNK_BYTES else b""
+        # A long line of any other type is not kept.
+        is_kept = len(chunk) - end < _CHUNK_BYTES or chunk.find(wire.REDACTED, end, end + _HEAD_BYTES) >= 0
+        self._remainder = chunk[end:] if is_kept else b""
 
 
 def _redacted_files(line: bytes) -> Iterator[str]:
@@ -578,6 +670,14 @@ def _redacted_files(line: bytes) -> Iterator[str]:
         event: Mapping[str, Any] = loads(line)
         if event["type"] == "redacted":
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
+
+
+def _shipped_paths(position: Position, path: str) -> list[str]:
+    """Return the paths that an event about redacted files names: where it masks a part, those that were shipped and fit."""
+    if MASK not in path:
+        return [path]
+    pattern = re.compile(".+".join(map(re.escape, path.split(MASK))) + "(/.+)?", re.DOTALL)
+    return [shipped for shipped in position.files if pattern.fullmatch(shipped)]
 
 
 def _cut(fd: int, start: int, size: int, most_bytes: int) -> int:
