@@ -66,10 +66,10 @@ def check(url: str | os.PathLike[str], src: str | os.PathLike[str] | None = None
     lake = Lake(url)
     positions = Positions()
     root = ""
-    for plan, is_done in following(open_store(lake.url), positions):
+    for plan, gone in following(open_store(lake.url), positions):
         root = plan.source
-        if is_done:
-            positions.add(plan)
+        if gone is not None:
+            positions.add(plan, gone)
     source = source_of(src if src is not None else root or positions.source)
     checked = Checked(rows=dict.fromkeys(_COMPARED, 0))
     exps = sorted(positions.experiments)

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +21,7 @@ from lakes import append, make, metrics, rows, values
 
 import mlv
 from mlv import lake
+from mlv.bucket.store import open_store
 from mlv.lake import plans
 from mlv.lake.builder import Builder, source_of
 from mlv.lake.sources import TreeSource
@@ -275,6 +277,84 @@ def test_a_rebuild_removes_only_what_is_ours(tree, url):
 
     assert len(rows(lake.open(url))) == 1
     assert Path(url, "notes.txt").read_text() == "mine"
+
+
+def test_a_rebuild_never_removes_what_others_made(tree, url, tmp_path):
+    """Experiments that lie where a table is to be are refused before anything is made, and before anything is removed."""
+    append(make(tmp_path / "runs" / "a"), metrics("r1", 1, 0, x=1.0))
+    for build in (lake.build, lake.rebuild):
+        with pytest.raises(mlv.errors.LakeDamaged, match="empty folder"):
+            build(tmp_path / "runs", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+    append(make(tmp_path / "exps" / "a"), metrics("r1", 1, 0, x=1.0))
+    lake.build(tmp_path / "exps", url)
+    append(make(Path(url, "files", "b")), metrics("r1", 1, 0, x=1.0))
+    with pytest.raises(mlv.errors.LakeDamaged, match=r"files/b/log\.jsonl lies"):
+        lake.rebuild(tmp_path / "exps", url)
+    assert Path(url, "files", "b", "meta.json").exists()
+    assert len(values(lake.open(url))) == 1
+
+
+@pytest.mark.parametrize("left", [0, 3, 15, 40])
+def test_a_rebuild_that_was_killed_is_completed(tree, url, monkeypatch, left):
+    """Wherever the removal of a lake ended, the next build does not take the rest of it for the lake."""
+    folder = make(tree / "a")
+    for seq in (1, 2):
+        append(folder, metrics("r1", seq, seq, x=float(seq)))
+        lake.build(tree, url)
+    number = [left]
+
+    class Dying:
+        """A store that ends the process after some removals."""
+
+        def __init__(self, store):
+            self._store = store
+
+        def __getattr__(self, name):
+            return getattr(self._store, name)
+
+        def delete(self, key):
+            if not number[0]:
+                raise KeyboardInterrupt
+            number[0] -= 1
+            self._store.delete(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlv.lake.builder.open_store", lambda url: Dying(open_store(url)))
+        with suppress(KeyboardInterrupt):
+            lake.rebuild(tree, url)
+    again = shutil.copytree(url, f"{url}2")
+
+    lake.build(tree, url)
+    lake.rebuild(tree, again)
+
+    assert len(values(lake.open(url))) == len(values(lake.open(again))) == 2
+    assert lake.check(url).differences == []
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b", "a?b", "a*b", "é", "a%b", "a'b"])
+def test_folders_of_any_name_hold_a_lake(tree, tmp_path, name):
+    """A lake is built and read in a folder with spaces, signs of patterns and of URLs, and letters of any script."""
+    pytest.importorskip("duckdb")
+    for number, each in enumerate((name, "acb", "abd")):
+        append(make(tree / each / "x", params={"n": number}), *(metrics("r1", seq, 0, x=1.0) for seq in range(1, number + 3)))
+        lake.build(tree / each, tmp_path / "lakes" / each)
+
+    opened = lake.open(tmp_path / "lakes" / name)
+
+    assert opened.arrow("metrics", ["seq"]).num_rows == 2
+    with opened.duckdb() as connection:
+        assert connection.sql("select count(*) from metrics").fetchall() == [(2,)]
+
+
+def test_a_folder_that_deltalake_takes_for_another(tree, tmp_path):
+    """A folder with a name that `deltalake` reads otherwise is refused, in each form, before anything is made."""
+    tree.mkdir()
+    for url in (tmp_path / "a%20b", f"file://{tmp_path}/a%2520b", tmp_path / "a[b]c", tmp_path / "a\nb"):
+        with pytest.raises(mlv.errors.InvalidArgument, match="give another folder"):
+            lake.build(tree, url)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_a_checkpoint_spares_the_plans_before_it(tree, url, monkeypatch):
