@@ -246,8 +246,7 @@ class Builder:
                 self._take(planner, folders, executor, built)
             if self._positions.gone:
                 self._take(planner, [], executor, built)
-        if built.plans:
-            upkeep.maintain(self._tables, datetime.now(timezone.utc))
+        upkeep.maintain(self._tables, datetime.now(timezone.utc))
         built.number = self._positions.number
         note_look(self._store, began)
         return built

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from mlv.bucket.store import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
-from mlv.lake.columns import KEYS, MONTH, schemas
+from mlv.lake.columns import BOUNDED, KEYS, MONTH, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
 
@@ -149,7 +149,13 @@ class Tables:
                 self._delta.DeltaTable.create(
                     self._address(name), schemas()[name], mode="error", partition_by=[MONTH], name=f"{_NAME} {name}",
                     description=self._description, storage_options=self.options,
-                    configuration={"delta.logRetentionDuration": "interval 30 days"},
+                    configuration={
+                        "delta.logRetentionDuration": "interval 30 days",
+                        # So long after their time files can still be removed, where no builder came by.
+                        "delta.deletedFileRetentionDuration": "interval 30 days",
+                        # All others may be secrets, which a redaction does not remove from the log of Delta.
+                        "delta.dataSkippingStatsColumns": ",".join(own for own in BOUNDED if own in schemas()[name].names),
+                    },
                 )  # fmt: skip
             except package("deltalake.exceptions", "lake").DeltaError:  # another builder was faster
                 if self.opened(name) is None:

@@ -14,7 +14,7 @@ import orjson
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
 from mlv.lake import summaries
-from mlv.lake.columns import KEYED, schemas
+from mlv.lake.columns import BOUNDED, KEYED, schemas
 from mlv.lake.plans import Entry, Range
 from mlv.lake.rows import Block, LineRows, MetricRows, ParsedBlock, parse_together
 from mlv.lake.sources import Source
@@ -29,8 +29,6 @@ GROUP_ROWS = 1 << 20
 _SHORT_BYTES = 1 << 16
 _DELTA = ("seq", "time")
 """Columns whose numbers are stored as differences."""
-_BOUNDED = ("exp", "name", "time")
-"""Columns whose least and greatest values the table knows of each file: readers pass over files by them."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def _parquet(table: Any) -> bytes:
 def _stats(table: Any) -> str:
     pc, pa = package("pyarrow.compute"), package("pyarrow")
     least, greatest, nulls = {}, {}, {}
-    for name in _BOUNDED:
+    for name in BOUNDED:
         if name in table.column_names:
             column = table[name].combine_chunks()
             values = column.dictionary if pa.types.is_dictionary(column.type) else column

@@ -33,9 +33,10 @@ def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> N
             for month in months:
                 _compact(tables, name, month, has_ended=_has_ended(month, now))
             if months:
-                # Never `full`: that removes the files which another builder is about to commit.
-                keeps = retention_h >= RETENTION_H
-                tables.opened(name).vacuum(retention_h, dry_run=False, enforce_retention_duration=keeps)
+                table = tables.opened(name)
+            # Also where nothing was written anew: old files may hold what was redacted since. Never `full`: that removes the
+            # files which another builder is about to commit.
+            table.vacuum(retention_h, dry_run=False, enforce_retention_duration=False)
 
 
 def _counts(table: Any) -> Counter[str]:
