@@ -13,12 +13,14 @@ import orjson
 
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
+from mlv.errors import BucketError, MlvWarning
 from mlv.lake import summaries
 from mlv.lake.columns import BOUNDED, KEYED, schemas
 from mlv.lake.plans import Entry, Range
 from mlv.lake.rows import Block, LineRows, MetricRows, ParsedBlock, parse_together
 from mlv.lake.sources import Source
 from mlv.lake.survey import without_repeats
+from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.metrics.parse import BLOCK_BYTES
 from mlv.store import layout
@@ -144,6 +146,10 @@ def _bytes_of(source: Source, path: str, each: Range) -> bytes | None:
         block = b"".join(source.blocks(path, (each.stream, each.copy), each.start, each.end))
     except FileNotFoundError:
         return None
+    except BucketError:
+        raise
+    except OSError:  # it could be read when it was planned
+        return None
     return block if sha256(block).hexdigest() == each.sha256 else None
 
 
@@ -158,10 +164,16 @@ def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summari
         and all(each.start == 0 and not each.repeats for each in entry.ranges)
         and {(each.stream, each.copy) for each in entry.ranges} == set(task.source.logs(entry.path))
     )
-    with task.source.folder(entry.path) as folder:
-        # A short log is read line by line before columns are made of it.
-        tables = tables if is_whole and entry.size > _SHORT_BYTES else None
-        digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
+    try:
+        with task.source.folder(entry.path) as folder:
+            # A short log is read line by line before columns are made of it.
+            tables = tables if is_whole and entry.size > _SHORT_BYTES else None
+            digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
+    except BucketError:
+        raise
+    except OSError as error:  # removed meanwhile, or forbidden: the others have their rows all the same
+        warn(f"{entry.path} cannot be read ({error}), and its status and summaries are left as they are", MlvWarning)
+        return
     summaries.add_rows(rows, digest, entry.path, entry.month, task.now)
 
 

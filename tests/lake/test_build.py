@@ -22,10 +22,11 @@ from lakes import append, make, metrics, rows, values
 import mlv
 from mlv import lake
 from mlv.bucket.store import open_store
-from mlv.lake import plans
+from mlv.lake import plans, tasks
 from mlv.lake.builder import Builder, source_of
 from mlv.lake.sources import TreeSource
 from mlv.lake.tables import checked
+from mlv.store import opening
 
 
 @pytest.fixture
@@ -431,24 +432,41 @@ def test_a_listing_that_is_older_than_a_plan(tree, url):
     assert slow.build().replaced == 0
 
 
-def test_a_log_that_cannot_be_read_costs_only_itself(tree, url):
+@pytest.mark.parametrize("when", ["new", "grown", "planned"])
+def test_a_log_that_cannot_be_read_costs_only_itself(tree, url, monkeypatch, when):
     """What the disk refuses is left out, with a warning, and taken once it can be read."""
     for name in ("a", "b"):
         append(make(tree / name), metrics("r1", 1, 1, x=1.0))
+    if when == "grown":
+        lake.build(tree, url)
+        for name in ("a", "b"):
+            append(tree / name, metrics("r1", 2, 2, x=2.0))
+    real = opening.descriptor
+    is_planned = []
 
-    class Refusing(TreeSource):
-        """A tree in which one log cannot be read."""
+    def refused(path, *arguments):
+        if Path(path) == tree / "a" / "log.jsonl" and (when != "planned" or is_planned):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments)
 
-        def blocks(self, path, key, start, end):
-            if path == "a":
-                raise PermissionError(13, "Permission denied")
-            return super().blocks(path, key, start, end)
+    def run_task(task, real=tasks.run_task):
+        is_planned.append(True)
+        return real(task)
 
-    with pytest.warns(mlv.MlvWarning, match="Permission denied"):
-        Builder(Refusing(source_of(tree).root), checked(url)).build()
-    assert len(values(lake.open(url))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "descriptor", refused)
+        patch.setattr("mlv.lake.builder.run_task", run_task)
+        for _ in range(2):
+            with pytest.warns(mlv.MlvWarning, match="Permission denied"):
+                lake.build(tree, url)
+        runs = lake.open(url).arrow("metrics", ["value"])["value"].to_pylist()
+    assert sorted(runs) == {"new": [1.0], "grown": [1.0, 1.0, 2.0], "planned": [1.0]}[when]
 
-    assert lake.build(tree, url).rows["metrics"] == 1
+    lake.build(tree, url)
+
+    assert lake.check(url, everything=True).differences == []
+    assert len(values(lake.open(url))) == (4 if when == "grown" else 2)
+    assert len(rows(lake.open(url), "experiments")) == 2
 
 
 def test_workers_that_do_not_see_the_logs(tree, url, monkeypatch):
