@@ -19,6 +19,7 @@ from mlv.errors import (
     BucketDenied,
     BucketUnreachable,
     InvalidArgument,
+    LakeBusy,
     LakeDamaged,
     LakeError,
     LakeMissing,
@@ -98,7 +99,7 @@ def build(
     Raises:
         InvalidArgument: There is no such folder, or the URL cannot be used.
         LakeDamaged, LakeTooNew: What is at the URL is not what this version of mlv can go on with.
-        LakeBusy: Another builder is at work, and the store does not keep two apart.
+        LakeBusy: Another builder is at work, and the store does not keep two apart; or the lake is being removed.
         LakeError, BucketError: The lake cannot be written.
         MissingExtra: An optional package is not installed.
     """
@@ -165,7 +166,7 @@ def remove(url: str) -> None:
     for name in TABLES:
         tables.refuse_others(name)
         _refuse_foreign(store, [key for key in keys[name] if not key.startswith(tables.prefixes(name))])
-    # Without some of its objects a lake would seem to be whole: whoever builds next completes the removal first.
+    # Without some of its objects a lake would seem to be whole.
     store.create(_REMOVAL, b"{}\n")
     for name in TABLES:
         for key in keys[name]:
@@ -214,8 +215,6 @@ class Builder:
         package("pyarrow", "lake")
         self._source, self._url = source, url
         self._store: ObjectStore = open_store(url)
-        if self._store.head(_REMOVAL) is not None:
-            remove(url)
         if self._store.head(RECORD) is None:
             _refuse_used(self._store)
         self._record: Record = make_record(self._store)
@@ -226,6 +225,11 @@ class Builder:
 
     def build(self, on: On = None, *, everything: bool = False, moved: bool = False) -> Built:
         """Carry out what is not done yet, and what is new."""
+        if self._store.head(_REMOVAL) is not None:
+            raise LakeBusy(
+                f"{self._url} is being removed by `mlv lake rebuild`: wait for it, and where it was killed, run it again",
+                url=self._url,
+            )
         # Where the store keeps conditions, plans and transactions do this, and better.
         with nullcontext(lambda: None) if self._record.keeps_conditions else alone(self._store) as renew:
             return self._build(on, everything, moved, renew)

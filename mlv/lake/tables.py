@@ -144,7 +144,7 @@ class Tables:
         table = self.opened(name)
         if table is not None:
             return table
-        with _translated(self.uri(name)):
+        with translated(self.uri(name)):
             try:
                 self._delta.DeltaTable.create(
                     self._address(name), schemas()[name], mode="error", partition_by=[MONTH], name=f"{_NAME} {name}",
@@ -184,7 +184,7 @@ class Tables:
             table = self.made(name)
             if (table.transaction_version(APP) or 0) >= plan:
                 return False
-            with _translated(self.uri(name)):
+            with translated(self.uri(name)):
                 try:
                     write(table, properties)
                     return True
@@ -239,7 +239,7 @@ def predicate_of(name: str, exps: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _translated(uri: str) -> Iterator[None]:
+def translated(uri: str) -> Iterator[None]:
     """Translate the errors of `deltalake`; a commit that was refused is for the caller."""
     exceptions = package("deltalake.exceptions", "lake")
     try:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.lake.columns import MONTH, TABLES
-from mlv.lake.tables import Tables
+from mlv.lake.tables import Tables, translated
 from mlv.optional import package
 
 MOST_FILES = 64
@@ -27,7 +27,7 @@ def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> N
     """
     refused = package("deltalake.exceptions", "lake").CommitFailedError
     for name in TABLES:
-        with suppress(refused):
+        with suppress(refused), translated(tables.uri(name)):
             table = tables.opened(name)
             months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
             for month in months:

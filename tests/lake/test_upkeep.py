@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("deltalake")
+deltalake = pytest.importorskip("deltalake")
 pytest.importorskip("pyarrow")
 
+# ruff: noqa: E402 - nothing of it without these packages
 import pyarrow.parquet as pq
 from lakes import append, make, metrics, values
 
@@ -107,6 +108,22 @@ def test_redacted_text_is_removed_with_the_files_that_held_it(tmp_path, monkeypa
 
     assert [text for text in texts() if "hunter" in text] == []
     assert lake.check(url).differences == []
+
+
+def test_a_store_that_fails_during_the_upkeep(tmp_path, monkeypatch):
+    """An error of the store is one of ours, which names the table; the rows are there."""
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+
+    def failing(*_, **options):
+        raise deltalake.exceptions.DeltaError("503 Slow Down")
+
+    monkeypatch.setattr(deltalake.DeltaTable, "vacuum", failing)
+
+    with pytest.raises(mlv.errors.LakeError, match=r"lake/metrics: 503 Slow Down"):
+        lake.build(tree, url)
+
+    assert len(values(lake.open(url))) == 1
 
 
 def test_readers_beside_a_builder(tmp_path, monkeypatch):
