@@ -470,6 +470,25 @@ def test_a_log_that_cannot_be_read_costs_only_itself(tree, url, monkeypatch, whe
     assert len(rows(lake.open(url), "experiments")) == 2
 
 
+def test_a_copy_that_is_removed_leaves_its_rows(tree, url):
+    """Rows of lines that only a removed copy had stay, and a check finds no fault with them; it does with others."""
+    folder = make(tree / "a")
+    append(folder, metrics("r1", 1, 1, x=1.0), metrics("r1", 2, 2, x="y"), logs.line("r1", 3, "note", data={"text": "x"}))
+    shutil.copytree(folder, tree / "b")
+    append(folder, metrics("r2", 1, 3, x=3.0), logs.line("r2", 2, "note", data={"text": "y"}))
+    lake.build(tree, url)
+    shutil.rmtree(folder)
+
+    lake.build(tree, url)
+
+    checked = lake.check(url, everything=True)
+    assert checked.differences == []
+    assert len(values(lake.open(url))) == 3
+    table = lake.open(url).delta("metrics")
+    table.delete("run = 'r1' and seq = 1")
+    assert len(lake.check(url, everything=True).differences) == 1
+
+
 def test_workers_that_do_not_see_the_logs(tree, url, monkeypatch):
     """Where a worker cannot read what is there, the build fails and says so: no row goes missing."""
     append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
