@@ -120,9 +120,7 @@ def _check_some(lake: Lake, source: Source, positions: Positions, exps: Sequence
 
 def _rows_in_lake(lake: Lake, name: str, exps: Sequence[str], positions: Positions) -> Any:
     months = sorted({positions.experiments[exp].month for exp in exps})
-    return lake.delta(name).to_pyarrow_table(
-        filters=[("month", "in", months), ("exp", "in", list(exps))], columns=["exp", *_COMPARED[name]]
-    )
+    return lake.arrow(name, ["exp", *_COMPARED[name]], [("month", "in", months), ("exp", "in", list(exps))])
 
 
 @contextmanager
