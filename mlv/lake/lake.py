@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -114,7 +115,8 @@ class Lake:
         if not files:
             nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
             return f"select {nothing} where false"
-        paths = ", ".join(literal(path) for path in files)
+        # Else DuckDB reads all files that a path with such a sign is a pattern of.
+        paths = ", ".join(literal(re.sub(r"[*?\[]", r"[\g<0>]", path)) for path in files)
         options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
         return f"select {columns} from read_parquet([{paths}], {options})"  # noqa: S608 - of our own names
 
@@ -131,9 +133,10 @@ class Lake:
 
     def _fetched(self, opened: Any, table: str) -> list[str]:
         root, mirror = self.uri(table), Path(self._folder(table))
-        names = [uri.removeprefix(root).lstrip("/") for uri in opened.file_uris()]
+        # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
+        names = [unquote(path) for path in package("pyarrow", "lake").table(opened.get_add_actions())["path"].to_pylist()]
         if "://" not in root:
-            return [os.path.join(root, unquote(name)) for name in names]
+            return [os.path.join(root, name) for name in names]
         for name in names:
             if not (mirror / name).exists():
                 (mirror / name).parent.mkdir(parents=True, exist_ok=True)

@@ -109,12 +109,12 @@ class Planner:
     def plan(self, folders: Sequence[Folder]) -> Plan | None:
         """Return the next plan for some folders; None where nothing is new in them.
 
-        Experiments of which a log no longer begins with what was taken come first, in a plan of their own: their rows are
-        replaced.
+        Experiments of which a log no longer begins with what was taken, or of which the latest plan could not take what it
+        names, come first, in a plan of their own: their rows are replaced.
         """
         month_of: dict[str, str] = {}
         by_exp: dict[str, list[Folder]] = {}
-        changed: dict[str, str] = {}
+        changed = {exp: self.positions.experiments[exp].month for exp in sorted(self.positions.gone)}
         for folder in folders:
             if not (self.is_thorough or self.has_news(folder)):
                 continue  # another builder took it

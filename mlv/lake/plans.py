@@ -265,9 +265,13 @@ class Positions:
         self.experiments: dict[str, ExpPosition] = {}
         self.exp_at: dict[str, str] = {}
         """The experiment in each folder."""
+        self.gone: set[str] = set()
+        """Experiments of which the latest plan made no rows, as their bytes were gone by then: the next plan replaces them."""
 
-    def add(self, plan: Plan) -> None:
-        """Fold a plan."""
+    def add(self, plan: Plan, gone: Iterable[str] = ()) -> None:
+        """Fold a plan, of which the bytes in some folders were gone."""
+        paths = set(gone)
+        self.gone = {entry.exp for entry in plan.entries if entry.path in paths}
         self.number, self.sha256, self.source = plan.number, plan.sha256, plan.source
         for exp in plan.replaced:
             self._forget(exp)
@@ -297,7 +301,7 @@ class Positions:
         """Return all positions as JSON; `positions_of` reads them."""
         return orjson.dumps({
             "format": FORMAT, "number": self.number, "sha256": self.sha256, "source": self.source,
-            "experiments": [
+            "gone": sorted(self.gone), "experiments": [
                 [exp, each.month, each.is_settled, [
                     [path, [[*key, *position.to_data()] for key, position in logs.items()]]
                     for path, logs in each.folders.items()
@@ -318,7 +322,7 @@ def positions_of(text: bytes) -> Positions:
         raise ValueError(f"format {data['format']!r}")
     positions = Positions()
     positions.number, positions.sha256 = int(data["number"]), str(data["sha256"])
-    positions.source = str(data["source"])
+    positions.source, positions.gone = str(data["source"]), set(data.get("gone", ()))
     for exp, month, is_settled, folders in data["experiments"]:
         each = positions.experiments[exp] = ExpPosition(month, {}, bool(is_settled))
         for path, logs in folders:

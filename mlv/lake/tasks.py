@@ -13,12 +13,14 @@ import orjson
 
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
+from mlv.errors import BucketError, MlvWarning
 from mlv.lake import summaries
-from mlv.lake.columns import KEYED, schemas
+from mlv.lake.columns import BOUNDED, KEYED, schemas
 from mlv.lake.plans import Entry, Range
 from mlv.lake.rows import Block, LineRows, MetricRows, ParsedBlock, parse_together
 from mlv.lake.sources import Source
 from mlv.lake.survey import without_repeats
+from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.metrics.parse import BLOCK_BYTES
 from mlv.store import layout
@@ -29,8 +31,6 @@ GROUP_ROWS = 1 << 20
 _SHORT_BYTES = 1 << 16
 _DELTA = ("seq", "time")
 """Columns whose numbers are stored as differences."""
-_BOUNDED = ("exp", "name", "time")
-"""Columns whose least and greatest values the table knows of each file: readers pass over files by them."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,10 @@ def _bytes_of(source: Source, path: str, each: Range) -> bytes | None:
         block = b"".join(source.blocks(path, (each.stream, each.copy), each.start, each.end))
     except FileNotFoundError:
         return None
+    except BucketError:
+        raise
+    except OSError:  # it could be read when it was planned
+        return None
     return block if sha256(block).hexdigest() == each.sha256 else None
 
 
@@ -160,10 +164,16 @@ def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summari
         and all(each.start == 0 and not each.repeats for each in entry.ranges)
         and {(each.stream, each.copy) for each in entry.ranges} == set(task.source.logs(entry.path))
     )
-    with task.source.folder(entry.path) as folder:
-        # A short log is read line by line before columns are made of it.
-        tables = tables if is_whole and entry.size > _SHORT_BYTES else None
-        digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
+    try:
+        with task.source.folder(entry.path) as folder:
+            # A short log is read line by line before columns are made of it.
+            tables = tables if is_whole and entry.size > _SHORT_BYTES else None
+            digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
+    except BucketError:
+        raise
+    except OSError as error:  # removed meanwhile, or forbidden: the others have their rows all the same
+        warn(f"{entry.path} cannot be read ({error}), and its status and summaries are left as they are", MlvWarning)
+        return
     summaries.add_rows(rows, digest, entry.path, entry.month, task.now)
 
 
@@ -197,7 +207,7 @@ def _parquet(table: Any) -> bytes:
 def _stats(table: Any) -> str:
     pc, pa = package("pyarrow.compute"), package("pyarrow")
     least, greatest, nulls = {}, {}, {}
-    for name in _BOUNDED:
+    for name in BOUNDED:
         if name in table.column_names:
             column = table[name].combine_chunks()
             values = column.dictionary if pa.types.is_dictionary(column.type) else column

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.lake.columns import MONTH, TABLES
-from mlv.lake.tables import Tables
+from mlv.lake.tables import Tables, translated
 from mlv.optional import package
 
 MOST_FILES = 64
@@ -27,15 +27,16 @@ def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> N
     """
     refused = package("deltalake.exceptions", "lake").CommitFailedError
     for name in TABLES:
-        with suppress(refused):
+        with suppress(refused), translated(tables.uri(name)):
             table = tables.opened(name)
             months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
             for month in months:
                 _compact(tables, name, month, has_ended=_has_ended(month, now))
             if months:
-                # Never `full`: that removes the files which another builder is about to commit.
-                keeps = retention_h >= RETENTION_H
-                tables.opened(name).vacuum(retention_h, dry_run=False, enforce_retention_duration=keeps)
+                table = tables.opened(name)
+            # Also where nothing was written anew: old files may hold what was redacted since. Never `full`: that removes the
+            # files which another builder is about to commit.
+            table.vacuum(retention_h, dry_run=False, enforce_retention_duration=False)
 
 
 def _counts(table: Any) -> Counter[str]:
