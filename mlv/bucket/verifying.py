@@ -24,7 +24,7 @@ from mlv.store.contents import folder_content
 from mlv.store.seals import line_digest, run_and_seq
 
 _THREADS = 8
-_IN_MEMORY = 32 << 20
+IN_MEMORY_BYTES = 32 << 20
 """Bytes of a segment."""
 _LOOKS = 4
 """Listings of an experiment whose objects go away between listing and reading, before that is an error."""
@@ -174,7 +174,7 @@ class _BucketSubject:
             DamagedSegment: The segment is damaged.
         """
         chunks = lines_of(piece.segment, compressed)
-        if piece.segment.end - piece.segment.start <= _IN_MEMORY:
+        if piece.segment.end - piece.segment.start <= IN_MEMORY_BYTES:
             return [piece.of(b"".join(chunks))]
         for _ in chunks:
             pass
