@@ -45,6 +45,14 @@ class StreamPosition:
     """SHA-256 of the last bytes before the end: a file that was cut off and grew again has others."""
     spans: list[Span] = field(default_factory=list)
     """Those of the segments, in order."""
+    made_end: int = 0
+    """End of a segment that is being made: it is in the bucket, or not, where the answer was lost or the process is gone."""
+    made_tail: str = ""
+
+    def is_of(self, fd: int, size: int) -> bool:
+        """Return whether an open file of that size holds what was shipped of the stream, or may have been."""
+        marks = ((self.end, self.tail), (self.made_end, self.made_tail))
+        return all(end <= size and tail_of(fd, end) == tail for end, tail in marks if end)
 
 
 @dataclass
@@ -144,7 +152,9 @@ def _has_values_of_now(position: Position) -> bool:
 
 
 def _stream_position(data: dict[str, Any]) -> StreamPosition:
-    return StreamPosition(int(data["end"]), str(data["tail"]), [Span(*map(int, span)) for span in data["spans"]])
+    spans = [Span(*map(int, span)) for span in data["spans"]]
+    made_end, made_tail = int(data.get("made_end", 0)), str(data.get("made_tail", ""))
+    return StreamPosition(int(data["end"]), str(data["tail"]), spans, made_end, made_tail)
 
 
 def to_bytes(position: Position) -> bytes:

@@ -265,18 +265,23 @@ class Shipper:
                 done = position.stream(stream)
             if os.fstat(fd).st_ino != self._present[stream]:
                 raise _Replaced(stream)
-            if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
+            if not done.is_of(fd, os.fstat(fd).st_size):
                 raise _Replaced(stream)
             # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
             before, size = done.end, os.fstat(fd).st_size
             while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
+                with self._lock:
+                    done.made_end, done.made_tail = end, tail_of(fd, end)
+                # Before: whoever goes on after an answer that never came must not ship other lines into this copy.
+                self.save()
                 redactions = _RedactionsNoted(position, self._lock)
                 self._make_segment(Segment(stream, position.copy, done.end, end), file, redactions)
                 self._has_redactions = self._has_redactions or redactions.are_any
                 with self._lock:
                     done.spans.append(Span(done.end, end))
-                    done.end, done.tail = end, tail_of(fd, end)
+                    done.end, done.tail = done.made_end, done.made_tail
+                    done.made_end, done.made_tail = 0, ""
                 self.shipped.segments += 1
                 self.shipped.lines_bytes += end - done.spans[-1].start
                 # Each: a process that is killed need not ask the bucket, and `mlv ls` tells how far it came.

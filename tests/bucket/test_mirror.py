@@ -571,6 +571,7 @@ def test_another_account_has_a_mirror_of_its_own(tmp_path, store, mirror, monkey
 
 def test_a_bucket_that_is_an_experiment(tmp_path, store):
     """It has the name of the bucket."""
+    pytest.importorskip("obstore")
     exp = made(tmp_path)
     lay(exp.path, store)
     mirror = Mirror("s3://lab", store)
