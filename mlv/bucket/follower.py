@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.bucket import names, pending, positions
-from mlv.bucket.patience import Patience, jittered
+from mlv.bucket.patience import ShippingPatience, jittered
 from mlv.bucket.positions import alone
 from mlv.bucket.push import path_below
 from mlv.bucket.shipper import Shipper
@@ -60,7 +60,7 @@ def serve(order: Order) -> bool:
     """Ship a run to its end; return whether nothing is left to do."""
     wish, ending = Wish.from_bytes(order.projection), RunEnd(order, follows_moves=True)
     folder = Path(order.folder)
-    follower = Follower(Home(folder, order.exp), wish, lambda: open_store(wish.url), ending)
+    follower = ShippingFollower(Home(folder, order.exp), wish, lambda: open_store(wish.url), ending)
     # A batch system ends all processes of a job: what it leaves time for is shipped.
     signal.signal(signal.SIGTERM, follower.wake)
     while True:
@@ -70,7 +70,7 @@ def serve(order: Order) -> bool:
         sleep(_ATTEND_S)  # an earlier run is still being shipped: by its process, with the lines of this one
 
 
-class Follower:
+class ShippingFollower:
     """Ships an experiment, and those below it, until the run that wants it is over and all of it is up."""
 
     def __init__(self, home: Home, wish: Wish, opened: Callable[[], ObjectStore], is_over: Callable[[], bool]) -> None:
@@ -101,7 +101,7 @@ class Follower:
             self._files.stop()
 
     def _follow(self) -> bool:
-        patience, away_since, is_over = Patience(), 0.0, False
+        patience, away_since, is_over = ShippingPatience(), 0.0, False
         next_turn = next_look = over_since = 0.0
         while True:
             now, was_over = monotonic(), is_over
@@ -259,7 +259,7 @@ class _Files(Thread):
 
     def run(self) -> None:
         """Ship when asked."""
-        patience = Patience()
+        patience = ShippingPatience()
         while not self._stopped.is_set():
             self._asked.wait(self._pause_s)
             self._asked.clear()

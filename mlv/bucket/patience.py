@@ -9,7 +9,7 @@ _LEAST_S, _MOST_S = 1.0, 30.0
 _POLL_S = 0.1
 
 
-class Patience:
+class ShippingPatience:
     """The pauses between the tries of one task."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from mlv import wire
 from mlv.bucket import copies
-from mlv.bucket.segments import Span
+from mlv.bucket.segments import ByteSpan
 from mlv.digests import sha256
 from mlv.encoding import BadLine, loads, parse_time
 from mlv.store import layout, opening
@@ -43,7 +43,7 @@ class StreamPosition:
     """Bytes of the file that are in the bucket."""
     tail: str = ""
     """SHA-256 of the last bytes before the end: a file that was cut off and grew again has others."""
-    spans: list[Span] = field(default_factory=list)
+    spans: list[ByteSpan] = field(default_factory=list)
     """Those of the segments, in order."""
     made_end: int = 0
     """End of a segment that is being made: it is in the bucket, or not, where the answer was lost or the process is gone."""
@@ -56,7 +56,7 @@ class StreamPosition:
 
 
 @dataclass
-class Position:
+class ShippedPosition:
     """How far an experiment is shipped to one bucket."""
 
     url: str
@@ -110,13 +110,13 @@ def wake_path(folder: Path, url: str) -> Path:
     return position_path(folder, url).with_suffix(_WAKE)
 
 
-def read(folder: Path, url: str) -> Position | None:
+def read(folder: Path, url: str) -> ShippedPosition | None:
     """Read the position of an experiment in the bucket of that URL; None where there is none, or a damaged one."""
     position = _read(position_path(folder, url))
     return position if position is not None and position.url == url else None
 
 
-def positions_of(folder: Path) -> list[Position]:
+def positions_of(folder: Path) -> list[ShippedPosition]:
     """Read the positions of an experiment in all buckets that it was shipped to."""
     try:
         names = sorted(os.listdir(folder / layout.HOUSEKEEPING / FOLDER))
@@ -126,19 +126,21 @@ def positions_of(folder: Path) -> list[Position]:
     return [position for path in paths if (position := _read(path)) is not None]
 
 
-def _read(path: Path) -> Position | None:
+def _read(path: Path) -> ShippedPosition | None:
     try:
         with opening.reading(path, follows=False) as file:
             data = loads(file.read(_LONGEST))
             data["changed_ns"] = os.fstat(file.fileno()).st_ctime_ns
         streams = {str(name): _stream_position(stream) for name, stream in data.pop("streams").items()}
-        position = Position(streams=streams, **{key: data[key] for key in data if key in Position.__dataclass_fields__})
+        position = ShippedPosition(
+            streams=streams, **{key: data[key] for key in data if key in ShippedPosition.__dataclass_fields__}
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return position if _has_values_of_now(position) else None
 
 
-def _has_values_of_now(position: Position) -> bool:
+def _has_values_of_now(position: ShippedPosition) -> bool:
     """Return whether each field is of its type: another version, or a person, may have written the file."""
     texts = (position.url, position.path, position.copy, position.boot, position.meta, position.news, position.problem)
     return (
@@ -152,12 +154,12 @@ def _has_values_of_now(position: Position) -> bool:
 
 
 def _stream_position(data: dict[str, Any]) -> StreamPosition:
-    spans = [Span(*map(int, span)) for span in data["spans"]]
+    spans = [ByteSpan(*map(int, span)) for span in data["spans"]]
     made_end, made_tail = int(data.get("made_end", 0)), str(data.get("made_tail", ""))
     return StreamPosition(int(data["end"]), str(data["tail"]), spans, made_end, made_tail)
 
 
-def to_bytes(position: Position) -> bytes:
+def to_bytes(position: ShippedPosition) -> bytes:
     """Return the content of the file of a position."""
     streams = {name: {**vars(stream), "spans": [[*span] for span in stream.spans]} for name, stream in position.streams.items()}
     fields = {name: value for name, value in vars(position).items() if name not in ("written_ns", "changed_ns")}
@@ -178,7 +180,7 @@ def write(folder: Path, url: str, content: bytes) -> None:
 
 def note(folder: Path, url: str, path: str, problem: str) -> None:
     """Keep the reason why nothing of an experiment can be shipped now."""
-    position = read(folder, url) or Position(url, path, "", "")
+    position = read(folder, url) or ShippedPosition(url, path, "", "")
     position.problem = problem
     write(folder, url, to_bytes(position))
 
@@ -230,12 +232,12 @@ def behind_s(folder: Path, now: datetime) -> float | None:
     return max((lag_s(folder, position, now) for position in positions_of(folder)), default=None)
 
 
-def lag_s(folder: Path, position: Position, now: datetime) -> float:
+def lag_s(folder: Path, position: ShippedPosition, now: datetime) -> float:
     """Return the age in seconds of the oldest line that one bucket lacks, 0 if none does."""
     return max([0.0, *((now - written).total_seconds() for written in _unshipped(folder, position))])
 
 
-def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:
+def _unshipped(folder: Path, position: ShippedPosition) -> Iterator[datetime]:
     """Yield the time of the first line of each stream that is not shipped."""
     with suppress(OSError):
         copy = copies.recorded(folder)

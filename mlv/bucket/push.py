@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlv.bucket import names, pending, positions
-from mlv.bucket.patience import Patience, Stop
+from mlv.bucket.patience import ShippingPatience, Stop
 from mlv.bucket.shipper import Shipped, Shipper
 from mlv.bucket.store import ObjectStore
 from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
@@ -131,7 +131,7 @@ class Push:
 
     def _patiently(self, task: Callable[[], T]) -> T:
         """Do a task, again where the store may answer the next time."""
-        patience = Patience()
+        patience = ShippingPatience()
         for _ in range(_TRIES - 1):
             try:
                 return task()

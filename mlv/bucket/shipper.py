@@ -28,8 +28,8 @@ from mlv.bucket import copies, names, pending, positions, published, segments
 from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.copies import Copy
 from mlv.bucket.names import News, Segment, Whole
-from mlv.bucket.positions import Position, StreamPosition, tail_of
-from mlv.bucket.segments import Span
+from mlv.bucket.positions import ShippedPosition, StreamPosition, tail_of
+from mlv.bucket.segments import ByteSpan
 from mlv.bucket.store import Creation, ObjectStore, StoredObject
 from mlv.capture.redaction import Redactor
 from mlv.digests import sha256
@@ -90,7 +90,7 @@ class Shipped:
         return not (self.segments or self.files)
 
 
-class _Replaced(Exception):
+class _StreamReplaced(Exception):
     """A file holds other bytes than the ones that were shipped of it."""
 
 
@@ -116,7 +116,7 @@ class Shipper:
         self.shipped = Shipped(path)
         self._store, self._now = store, now
         self._segment_bytes, self._merged_at_once = segment_bytes, merged_at_once
-        self._position: Position | None = None
+        self._position: ShippedPosition | None = None
         self._copy: Copy | None = None
         self._present: Mapping[str, int] = {}
         """Inodes of the streams' files; one that appears meanwhile is shipped the next time."""
@@ -140,12 +140,12 @@ class Shipper:
         """Ask the bucket how far the experiment is shipped, whatever its position file says."""
         self._distrusts, self._position = True, None
 
-    def _begin(self) -> Position:
+    def _begin(self) -> ShippedPosition:
         """Return the position of the folder as it is now."""
         with self._beginning:
             return self._position_now()
 
-    def _position_now(self) -> Position:
+    def _position_now(self) -> ShippedPosition:
         inodes = pending.inodes(self.folder)
         copy = copies.current(self.folder, inodes)
         self._present = inodes
@@ -160,7 +160,7 @@ class Shipper:
         if stored is not None and is_of_now and not self._distrusts:
             position = stored
         else:
-            position = Position(self._store.url, self.path, copy.name, boot)
+            position = ShippedPosition(self._store.url, self.path, copy.name, boot)
             if stored is not None and not self._distrusts:
                 position.files, position.redacted = stored.files, stored.redacted
             if not copy.is_new:
@@ -169,7 +169,7 @@ class Shipper:
             self._copy, self._position, self._distrusts = copy, position, False
         return position
 
-    def _recall(self, position: Position) -> None:
+    def _recall(self, position: ShippedPosition) -> None:
         """Learn from the bucket how far the copy is shipped, and compare the last segments with the files."""
         by_stream: dict[str, list[Segment]] = {}
         for segment in self._segments():
@@ -181,9 +181,9 @@ class Shipper:
                 continue
             with self._opened(stream) as file:
                 if pending.whole_end(file.fileno()) < slices[-1].end or not self._is_of(slices[-1].segment, file):
-                    raise _Replaced(stream)
+                    raise _StreamReplaced(stream)
                 end = slices[-1].end
-                spans = [Span(piece.start, piece.end) for piece in slices]
+                spans = [ByteSpan(piece.start, piece.end) for piece in slices]
                 position.streams[stream] = StreamPosition(end, tail_of(file.fileno(), end), spans)
             # Left by a process that was killed while it merged, or made by two at once.
             used = {piece.segment for piece in slices}
@@ -212,7 +212,7 @@ class Shipper:
         try:
             file = opening.reading(self.folder / layout.stream_file(stream), 0)
         except FileNotFoundError:
-            raise _Replaced(stream) from None
+            raise _StreamReplaced(stream) from None
         with file:
             yield file
 
@@ -247,7 +247,7 @@ class Shipper:
                 count = sum(self._ship_stream(position, stream) for stream in streams)
                 self.save()
                 return count
-            except _Replaced:
+            except _StreamReplaced:
                 self._begin_another_copy()
         raise BucketError(f"{self.folder} is changed while it is shipped to {self._store.url}: see who does that, then push it")
 
@@ -258,15 +258,15 @@ class Shipper:
         with self._lock:
             self._position = None
 
-    def _ship_stream(self, position: Position, stream: str) -> int:
+    def _ship_stream(self, position: ShippedPosition, stream: str) -> int:
         with self._opened(stream) as file:
             fd = file.fileno()
             with self._lock:
                 done = position.stream(stream)
             if os.fstat(fd).st_ino != self._present[stream]:
-                raise _Replaced(stream)
+                raise _StreamReplaced(stream)
             if not done.is_of(fd, os.fstat(fd).st_size):
-                raise _Replaced(stream)
+                raise _StreamReplaced(stream)
             # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
             before, size = done.end, os.fstat(fd).st_size
             while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
@@ -279,7 +279,7 @@ class Shipper:
                 self._make_segment(Segment(stream, position.copy, done.end, end), file, redactions)
                 self._has_redactions = self._has_redactions or redactions.are_any
                 with self._lock:
-                    done.spans.append(Span(done.end, end))
+                    done.spans.append(ByteSpan(done.end, end))
                     done.end, done.tail = done.made_end, done.made_tail
                     done.made_end, done.made_tail = 0, ""
                 self.shipped.segments += 1
@@ -295,11 +295,11 @@ class Shipper:
         if outcome is Creation.MADE and not self._is_open(segment.stream, file):
             # By a redaction, maybe, and another process has removed the segments that held it: this copy is over.
             self._delete([key], "hold lines that were replaced while they were shipped")
-            raise _Replaced(segment.stream)
+            raise _StreamReplaced(segment.stream)
         # Another version of zlib packs the same bytes in another way.
         if outcome is Creation.DIFFERENT and not self._is_of(segment, file):
             self.shipped.different.append(key)
-            raise _Replaced(segment.stream)
+            raise _StreamReplaced(segment.stream)
 
     def _is_open(self, stream: str, file: BinaryIO) -> bool:
         """Return whether a stream's file is still the one that is open."""
@@ -307,7 +307,7 @@ class Shipper:
             return os.path.samestat(os.stat(self.folder / layout.stream_file(stream)), os.fstat(file.fileno()))
         return False
 
-    def _announce(self, position: Position) -> None:
+    def _announce(self, position: ShippedPosition) -> None:
         """Make the experiment and its news known, before anything that they tell of is there."""
         content = opening.content(self.folder / layout.META)
         identity = sha256(content).hexdigest()
@@ -403,14 +403,14 @@ class Shipper:
             return self._store.head(self._key(layout.META)) is not None
         return False
 
-    def _begun(self) -> Position:
+    def _begun(self) -> ShippedPosition:
         for _ in range(_MOST_COPIES):
-            with suppress(_Replaced):
+            with suppress(_StreamReplaced):
                 return self._begin()
             self._begin_another_copy()
         raise BucketError(f"{self.folder} is changed while it is shipped to {self._store.url}: see who does that, then push it")
 
-    def _ship_file(self, position: Position, file: published.File) -> None:
+    def _ship_file(self, position: ShippedPosition, file: published.File) -> None:
         if problem := published.problem_of_name(file.path):
             self.shipped.unshipped[file.path] = problem
             return
@@ -455,7 +455,7 @@ class Shipper:
 
     # Redactions.
 
-    def _remove_redacted_files(self, position: Position) -> None:
+    def _remove_redacted_files(self, position: ShippedPosition) -> None:
         """Remove the objects of files that were redacted, where the file now is another one, or gone."""
         if position.redacted and claims.is_changing(self.folder):
             return  # the log tells it before the files are changed
@@ -512,14 +512,14 @@ class Shipper:
             self._has_redactions = False
             self._tell_of_other_copies(position)
 
-    def _tell_of_other_copies(self, position: Position) -> None:
+    def _tell_of_other_copies(self, position: ShippedPosition) -> None:
         """Say which copies may hold what was redacted here: they are those of other folders, such as a clone."""
         mine = {position.copy, *(self._copy.former if self._copy is not None else ())}
         if others := sorted({segment.copy for segment in self._segments()} - mine):
             text = "of other folders, may hold what was redacted: redact those and push them, or delete these copies"
             self.shipped.notes.append(f"{', '.join(others)} in {self._store.url}, copies {text}")
 
-    def _compared(self, position: Position, stream: str, held: list[Segment]) -> str:
+    def _compared(self, position: ShippedPosition, stream: str, held: list[Segment]) -> str:
         """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others.
 
         As long as this copy lacks some of them nobody can do without the former one.
@@ -569,7 +569,7 @@ class Shipper:
         """Ship all lines as another copy where a larger segment is there with other bytes."""
         try:
             yield
-        except _Replaced:
+        except _StreamReplaced:
             self._begin_another_copy()
             self.ship_lines()
 
@@ -585,7 +585,7 @@ class Shipper:
                         self._merge_to(position, stream, span, file)
                 self.save()
 
-    def _merge_to(self, position: Position, stream: str, span: Span, file: BinaryIO) -> None:
+    def _merge_to(self, position: ShippedPosition, stream: str, span: ByteSpan, file: BinaryIO) -> None:
         done = position.streams[stream]
         small = [
             Segment(stream, position.copy, s.start, s.end) for s in done.spans if span.start <= s.start and s.end <= span.end
@@ -649,7 +649,7 @@ def _is_event(text: bytes) -> bool:
 class _RedactionsNoted:
     """Takes lines in chunks, and notes the files that they tell were redacted."""
 
-    def __init__(self, position: Position, lock: threading.RLock) -> None:
+    def __init__(self, position: ShippedPosition, lock: threading.RLock) -> None:
         self._position, self._lock = position, lock
         self._remainder = b""
         self.are_any = False
@@ -677,7 +677,7 @@ def _redacted_files(line: bytes) -> Iterator[str]:
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
-def _shipped_paths(position: Position, path: str) -> list[str]:
+def _shipped_paths(position: ShippedPosition, path: str) -> list[str]:
     """Return the paths that an event about redacted files names: where it masks a part, those that were shipped and fit."""
     if MASK not in path:
         return [path]
@@ -720,7 +720,7 @@ def _compress(fd: int, segment: Segment, look: Callable[[bytes], None], target: 
     while position < segment.end:
         chunk = os.pread(fd, min(_CHUNK_BYTES, segment.end - position), position)
         if not chunk:
-            raise _Replaced(segment.stream)  # it was cut off meanwhile
+            raise _StreamReplaced(segment.stream)  # it was cut off meanwhile
         look(chunk)
         target.write(packer.compress(chunk))
         position += len(chunk)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlv import settings, words
 from mlv.bucket import positions
-from mlv.bucket.positions import Position
+from mlv.bucket.positions import ShippedPosition
 from mlv.store import blobs, layout
 from mlv.transport import spool
 from mlv.transport.header import look
@@ -318,7 +318,7 @@ def _name_of(error: OSError) -> str:
 def _buckets(folder: Path) -> Iterator[Check]:
     """Yield how far the copies in each bucket are behind, where experiments are shipped."""
     now = datetime.now(timezone.utc)
-    lags: dict[str, list[tuple[float, str, Position]]] = {}
+    lags: dict[str, list[tuple[float, str, ShippedPosition]]] = {}
     for exp in layout.walk(folder):
         for position in positions.positions_of(exp):
             lags.setdefault(position.url, []).append((positions.lag_s(exp, position, now), str(exp), position))

@@ -35,9 +35,9 @@ from mlv.lake.lease import alone
 from mlv.lake.planner import Folder, Planner, run_survey
 from mlv.lake.plans import Plan, Positions
 from mlv.lake.record import KEY as RECORD
-from mlv.lake.record import LOOKS, Record, latest_look, make_record, note_look, read_record
-from mlv.lake.sources import Source, TreeSource
-from mlv.lake.tables import Tables, checked
+from mlv.lake.record import LOOKS, LakeRecord, latest_look, make_record, note_look, read_record
+from mlv.lake.sources import LogSource, TreeSource
+from mlv.lake.tables import LakeTables, checked
 from mlv.lake.tasks import NewFile, Task, TaskResult, blocks_of, run_task, tables_from
 from mlv.notices import warn
 from mlv.optional import package
@@ -123,7 +123,7 @@ def build(
         time.sleep(max(0.0, every_s - (time.monotonic() - started)))
 
 
-def source_of(src: str | os.PathLike[str]) -> Source:
+def source_of(src: str | os.PathLike[str]) -> LogSource:
     """Return the source at a path or URL.
 
     Raises:
@@ -161,7 +161,7 @@ def remove(url: str) -> None:
     except LakeMissing:
         store.delete(_REMOVAL)
         return
-    tables = Tables(url, record.id)
+    tables = LakeTables(url, record.id)
     keys = {name: [stored.key for stored in store.objects(name)] for name in TABLES}
     for name in TABLES:
         tables.refuse_others(name)
@@ -210,15 +210,15 @@ def _refuse_used(store: ObjectStore) -> None:
 class Builder:
     """One process that builds a lake."""
 
-    def __init__(self, source: Source, url: str) -> None:
+    def __init__(self, source: LogSource, url: str) -> None:
         """Open the lake, or make it."""
         package("pyarrow", "lake")
         self._source, self._url = source, url
         self._store: ObjectStore = open_store(url)
         if self._store.head(RECORD) is None:
             _refuse_used(self._store)
-        self._record: Record = make_record(self._store)
-        self._tables = Tables(url, self._record.id)
+        self._record: LakeRecord = make_record(self._store)
+        self._tables = LakeTables(url, self._record.id)
         self._positions = Positions()
         self._since_checkpoint = 0
         self._is_moved = False

@@ -17,7 +17,7 @@ from mlv.lake.builder import source_of
 from mlv.lake.history import following
 from mlv.lake.lake import Lake
 from mlv.lake.plans import LogKey, LogPosition, Positions
-from mlv.lake.sources import Source
+from mlv.lake.sources import LogSource
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.metrics import long_table
@@ -80,7 +80,7 @@ def check(url: str | os.PathLike[str], src: str | os.PathLike[str] | None = None
     return checked
 
 
-def _check_some(lake: Lake, source: Source, positions: Positions, exps: Sequence[str], checked: Checked) -> None:
+def _check_some(lake: Lake, source: LogSource, positions: Positions, exps: Sequence[str], checked: Checked) -> None:
     tables = {name: _rows_in_lake(lake, name, exps, positions) for name in _COMPARED}
     for exp in exps:
         folders = positions.experiments[exp].folders
@@ -124,7 +124,7 @@ def _rows_in_lake(lake: Lake, name: str, exps: Sequence[str], positions: Positio
 
 
 @contextmanager
-def _as_taken(source: Source, path: str, logs: dict[LogKey, LogPosition]) -> Iterator[Path]:
+def _as_taken(source: LogSource, path: str, logs: dict[LogKey, LogPosition]) -> Iterator[Path]:
     """Give a folder with the lines of an experiment that were taken, and no later ones."""
     with tempfile.TemporaryDirectory(prefix="mlv-check-") as temporary:
         folder = Path(temporary)

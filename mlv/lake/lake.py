@@ -17,7 +17,7 @@ from mlv.errors import InvalidArgument, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import latest_look, read_record
-from mlv.lake.tables import Tables, checked
+from mlv.lake.tables import LakeTables, checked
 from mlv.optional import package
 from mlv.query.sql.engine import SETTINGS, literal
 from mlv.store import keys
@@ -46,7 +46,7 @@ class Lake:
             raise LakeMissing(f"there is no lake at {url}: `mlv lake build SRC {url}` makes one", url=self.url)
         self._store: ObjectStore = open_store(self.url)
         self._record = read_record(self._store)
-        self._tables = Tables(self.url, self._record.id)
+        self._tables = LakeTables(self.url, self._record.id)
 
     def __repr__(self) -> str:
         return f"<Lake {self.url}>"

@@ -54,7 +54,7 @@ _ENDPOINTS = {
 _PREFIXES = {"s3": "AWS", "az": "AZURE_STORAGE", "gs": "GOOGLE"}
 
 
-class Tables:
+class LakeTables:
     """The tables below a root."""
 
     def __init__(self, url: str, lake_id: str) -> None:

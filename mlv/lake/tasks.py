@@ -16,9 +16,9 @@ from mlv.digests import sha256
 from mlv.errors import BucketError, MlvWarning
 from mlv.lake import summaries
 from mlv.lake.columns import BOUNDED, KEYED, schemas
-from mlv.lake.plans import Entry, Range
-from mlv.lake.rows import Block, LineRows, MetricRows, ParsedBlock, parse_together
-from mlv.lake.sources import Source
+from mlv.lake.plans import PlanEntry, Range
+from mlv.lake.rows import LineRows, MetricRows, ParsedBlock, RowBlock, parse_together
+from mlv.lake.sources import LogSource
 from mlv.lake.survey import without_repeats
 from mlv.notices import warn
 from mlv.optional import package
@@ -37,12 +37,12 @@ _DELTA = ("seq", "time")
 class Task:
     """What a worker needs to know."""
 
-    source: Source
+    source: LogSource
     url: str
     """Of the lake's root."""
     plan: int
     number: int
-    entries: tuple[Entry, ...]
+    entries: tuple[PlanEntry, ...]
     now: datetime
     by_driver: bool = False
     """Whether the rows go to the driver, as they replace others."""
@@ -94,11 +94,11 @@ def run_task(task: Task) -> TaskResult:
     return result
 
 
-Read = tuple[Entry, list[Block] | None]
+Read = tuple[PlanEntry, list[RowBlock] | None]
 """An entry and its lines; None where its bytes are not what was planned."""
 
 
-def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> Iterator[list[Read]]:
+def _batches(source: LogSource, entries: Iterable[PlanEntry], result: TaskResult) -> Iterator[list[Read]]:
     """Yield entries with their lines, so many together as are parsed in one go."""
     batch: list[Read] = []
     size = 0
@@ -115,19 +115,19 @@ def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> It
         yield batch
 
 
-def blocks_of(source: Source, entry: Entry) -> list[Block] | None:
+def blocks_of(source: LogSource, entry: PlanEntry) -> list[RowBlock] | None:
     """Return the lines of an entry that no other copy brought; None where its bytes are not what was planned."""
     blocks = []
     for each in entry.ranges:
         content = _bytes_of(source, entry.path, each)
         if content is None:
             return None
-        blocks.append(Block(each.stream, without_repeats(content, each.repeats)))
+        blocks.append(RowBlock(each.stream, without_repeats(content, each.repeats)))
     return blocks
 
 
 def _add(
-    entry: Entry, blocks: Sequence[Block], parsed: Iterator[ParsedBlock], metrics: MetricRows, lines: LineRows
+    entry: PlanEntry, blocks: Sequence[RowBlock], parsed: Iterator[ParsedBlock], metrics: MetricRows, lines: LineRows
 ) -> list[Any]:
     """Add the rows of an entry; return the tables of its metrics."""
     tables: list[Any] = []
@@ -141,7 +141,7 @@ def _add(
     return tables
 
 
-def _bytes_of(source: Source, path: str, each: Range) -> bytes | None:
+def _bytes_of(source: LogSource, path: str, each: Range) -> bytes | None:
     try:
         block = b"".join(source.blocks(path, (each.stream, each.copy), each.start, each.end))
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def _bytes_of(source: Source, path: str, each: Range) -> bytes | None:
     return block if sha256(block).hexdigest() == each.sha256 else None
 
 
-def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summaries.Rows) -> None:
+def _summarize(task: Task, entry: PlanEntry, tables: list[Any] | None, rows: summaries.Rows) -> None:
     text = task.source.meta(entry.path)
     try:
         meta = meta_of(text or b"")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.lake.columns import MONTH, TABLES
-from mlv.lake.tables import Tables, translated
+from mlv.lake.tables import LakeTables, translated
 from mlv.optional import package
 
 MOST_FILES = 64
@@ -20,7 +20,7 @@ RETENTION_H = 7 * 24
 _FILE_BYTES = 128 << 20
 
 
-def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> None:
+def maintain(tables: LakeTables, now: datetime, retention_h: int = RETENTION_H) -> None:
     """Write months of many files as few, and remove files that no table has named for a week.
 
     Another builder may commit meanwhile; then the table stays as it is until the next time.
@@ -54,7 +54,7 @@ def _is_crowded(month: str, count: int, now: datetime) -> bool:
     return count > (ENDED_FILES if _has_ended(month, now) else MOST_FILES)
 
 
-def _compact(tables: Tables, name: str, month: str, *, has_ended: bool) -> None:
+def _compact(tables: LakeTables, name: str, month: str, *, has_ended: bool) -> None:
     table = tables.opened(name)
     options = {"partition_filters": [(MONTH, "=", month)], "target_size": _FILE_BYTES, "writer_properties": tables.writing}
     if has_ended and name == "metrics":

@@ -17,7 +17,7 @@ from signalling import send
 
 import mlv
 from mlv.bucket import positions
-from mlv.bucket.follower import Follower
+from mlv.bucket.follower import ShippingFollower
 from mlv.bucket.patience import Stop
 from mlv.bucket.shipping import Shipping
 from mlv.bucket.wish import Wish
@@ -214,7 +214,7 @@ def test_a_run_that_is_over_does_not_wait_for_the_next_one(tmp_path):
 
     store = MemoryStore(append)
     home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 10.0)
-    follower = threading.Thread(target=Follower(home, wish, lambda: store, lambda: True).follow, daemon=True)
+    follower = threading.Thread(target=ShippingFollower(home, wish, lambda: store, lambda: True).follow, daemon=True)
     follower.start()
     follower.join(30)
 
@@ -246,7 +246,7 @@ def test_a_signal_at_any_moment(tmp_path):
     with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
         exp.log({"loss": 0.5}, step=0)
     home, wish, store = Home(exp.path, layout.exp_id(exp.path)), Wish("memory://bucket", "digits", 10.0), MemoryStore()
-    follower = Follower(home, wish, lambda: store, lambda: True)
+    follower = ShippingFollower(home, wish, lambda: store, lambda: True)
     stop = Stop()
 
     assert _signalled_at_each_line(follower.follow, follower.wake)
@@ -288,7 +288,7 @@ def test_an_experiment_that_is_refused(tmp_path, kind):
 
     store = MemoryStore(refuse)
     home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 0.1)
-    follower = Follower(home, wish, lambda: store, ends.is_set)
+    follower = ShippingFollower(home, wish, lambda: store, ends.is_set)
     thread = threading.Thread(target=follower.follow, daemon=True)
     thread.start()
 

@@ -25,7 +25,7 @@ from lakes import append, make, metrics
 from mlv import lake
 from mlv.bucket.store import open_store
 from mlv.lake import plans
-from mlv.lake.tables import Tables
+from mlv.lake.tables import LakeTables
 
 KILLS = 50 if os.environ.get("MLV_SOAK") else 10
 SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
@@ -143,7 +143,7 @@ def test_a_build_that_ends_anywhere_is_completed(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         for module in ("builder", "tasks"):
             patch.setattr(f"mlv.lake.{module}.open_store", lambda url: Dying(open_store(url), left))
-        patch.setattr(Tables, "commit", dying(Tables.commit, left))
+        patch.setattr(LakeTables, "commit", dying(LakeTables.commit, left))
         for calls in range(100):
             left[0] = calls
             if calls % 3 == 2:

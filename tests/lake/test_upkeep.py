@@ -20,11 +20,11 @@ import mlv
 from mlv import lake
 from mlv.audit.redact import redact
 from mlv.lake import upkeep
-from mlv.lake.tables import Tables, checked
+from mlv.lake.tables import LakeTables, checked
 
 
 def tables_of(url):
-    return Tables(checked(url), lake.open(url).info()["id"])
+    return LakeTables(checked(url), lake.open(url).info()["id"])
 
 
 def grown(tree, url, count, created="2026-11-03T00:00:00Z"):
