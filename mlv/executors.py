@@ -118,10 +118,10 @@ def _executor(on: On) -> Executor:
     if isinstance(on, Executor):
         return on
     if isinstance(on, int) and not isinstance(on, bool):
-        return Processes(on)
+        return WorkerProcesses(on)
     if isinstance(on, str):
         if match := re.fullmatch(r"processes:(\d+)", on):
-            return Processes(int(match[1]))
+            return WorkerProcesses(int(match[1]))
         if match := re.fullmatch(r"dask://([^/\s@]+:\d+)/?", on):
             return _Dask(match[1])
     raise InvalidArgument(f"on={on!r:.100}{_advice(on)}: give {_CHOICES}", on=on)
@@ -146,7 +146,7 @@ def _advice(on: Any) -> str:
 # A task, and its way to a worker and back.
 
 
-class Answer(NamedTuple):
+class TaskAnswer(NamedTuple):
     """What became of a task."""
 
     result: Any
@@ -170,7 +170,7 @@ class _Attempts:
         self._call = (answer, function, task) if self._is_here else (answer_elsewhere, _version(), _sent(function, task))
         self._future = self._submitted()
 
-    def answer(self) -> Answer:
+    def answer(self) -> TaskAnswer:
         """Wait for what becomes of the task.
 
         Raises:
@@ -215,24 +215,24 @@ class _Attempts:
         return TaskNotDone(f"the task {name} {problem}", task=name)
 
 
-def answer(function: Callable[[Any], Any], task: Any) -> Answer:
+def answer(function: Callable[[Any], Any], task: Any) -> TaskAnswer:
     """Run a task."""
     with running() as warned:
         try:
-            return Answer(function(task), None, warned)
+            return TaskAnswer(function(task), None, warned)
         except Exception as error:
-            return Answer(None, error, warned)
+            return TaskAnswer(None, error, warned)
 
 
 def answer_elsewhere(version: str, question: bytes) -> bytes:
     """Run a task that another process has sent, if that has this version of mlv."""
     if version != _version():
-        return _answered(Answer(None, TaskNotDone(f"a worker has mlv {_version()}: install {version} there, as here"), []))
+        return _answered(TaskAnswer(None, TaskNotDone(f"a worker has mlv {_version()}: install {version} there, as here"), []))
     try:
         function, task = pickle.loads(question)  # noqa: S301 - of the process that gave this one its work
     except Exception as error:
         text = f"a worker cannot read its task ({_line(error)}): the function must be one of a module that it can import"
-        return _answered(Answer(None, TaskNotDone(text), []))
+        return _answered(TaskAnswer(None, TaskNotDone(text), []))
     return _answered(answer(function, task))
 
 
@@ -244,7 +244,7 @@ def _sent(function: Callable[[Any], Any], task: Any) -> bytes:
         raise InvalidArgument(f"{text}. Give a function of a module, and values that pickle takes", task=task) from error
 
 
-def _answered(answer: Answer) -> bytes:
+def _answered(answer: TaskAnswer) -> bytes:
     """Return an answer as bytes: of an error also where it was raised, of what cannot be sent the reason."""
     trace = "".join(traceback.format_exception(answer.error)) if answer.error is not None else ""
     try:
@@ -253,11 +253,11 @@ def _answered(answer: Answer) -> bytes:
             pickle.loads(content)  # noqa: S301 - just made: many exceptions can be pickled, and not be made again
     except Exception as error:
         reason = _line(answer.error) if answer.error is not None else f"its result cannot be sent: {_line(error)}"
-        return pickle.dumps((Answer(None, TaskNotDone(f"a task failed in its worker: {reason}"), answer.warned), trace))
+        return pickle.dumps((TaskAnswer(None, TaskNotDone(f"a task failed in its worker: {reason}"), answer.warned), trace))
     return content
 
 
-def _received(content: bytes) -> Answer:
+def _received(content: bytes) -> TaskAnswer:
     answer, trace = pickle.loads(content)  # noqa: S301 - of a worker that has run our own code
     if answer.error is not None:
         answer.error.__cause__ = RemoteTraceback(trace)
@@ -290,7 +290,7 @@ class _Here(Executor):
         return future
 
 
-class Processes(Executor):
+class WorkerProcesses(Executor):
     """Runs tasks in processes, as many as have something to do, up to a number; a task whose process ends is lost alone."""
 
     def __init__(self, count: int) -> None:

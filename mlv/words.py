@@ -215,5 +215,6 @@ def address_problem(path: object) -> str | None:
 
 def url_without_secrets(url: str) -> str:
     """Return a URL in which stars stand for user and password, and for options other than an endpoint and a region."""
-    masked = re.sub(r"//[^/@]*@", "//***@", url, count=1)
+    # A secret key may hold a slash, or another sign that ends the host elsewhere.
+    masked = re.sub(r"//(?:[^/@]*|[^/@:]*:[^@]*)@", "//***@", url)
     return re.sub(r"([?&](?!endpoint=|region=)[^=&#]*)=[^&#]*", r"\1=***", masked)

@@ -53,7 +53,7 @@ OPTIONAL = {
     "matplotlib": find_spec("matplotlib") and find_spec("pandas") and find_spec("pyarrow"),
     "tensorboard": find_spec("tensorboardX"),
     "hdf5": find_spec("h5py"),
-    **dict.fromkeys(("mlv push", "MLV_SHIP"), find_spec("obstore")),
+    **dict.fromkeys(("mlv doctor file", "mlv push", "MLV_SHIP"), find_spec("obstore")),
     "h5py": find_spec("h5py") and find_spec("yaml") and find_spec("matplotlib"),
     "polars": find_spec("polars") and find_spec("deltalake"),
     "dask": find_spec("dask") and find_spec("deltalake") and find_spec("pandas"),

@@ -31,6 +31,7 @@ CASES = [
         "s3://***@lab/runs?token=***&region=eu",
         "s3://***@lab/runs?token=***&region=eu",
     ),
+    (SHIP, "s3://key:sec/ret#1@lab/runs", "s3://***@lab/runs", "s3://***@lab/runs"),
     (SHIP_EVERY, "2", 2.0, "2 s"),
 ]
 BAD = [

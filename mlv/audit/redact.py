@@ -123,7 +123,7 @@ def _redact(folder: Path, mask: Mask, who: str, reason: str, forget: bool) -> Re
                 mend(folder, stream)
             redaction = _plan(folder, mask, forget)
             if not redaction.is_empty:
-                _announce(journal, redaction, who, _clean(folder, reason))
+                _announce(journal, redaction, mask, who, _clean(folder, reason))
                 _carry_out(redaction)
                 journal.reopen()  # its file was replaced
             journal.close()
@@ -262,11 +262,12 @@ def _lists() -> Iterator[Path]:
     return (path for name in keys.LISTS if (path := keys.cache_folder() / name).is_dir())
 
 
-def _announce(journal: Journal, redaction: Redaction, who: str, reason: str) -> None:
+def _announce(journal: Journal, redaction: Redaction, mask: Mask, who: str, reason: str) -> None:
     """Write and sync the `redacted` events before any change: they explain a redaction that stops halfway."""
     lines = [_listed(new) for changed in redaction.lines.values() for new in changed.values()]
     listed = [line for line in lines if line is not None]
-    files = list(_published(redaction))
+    # A path that holds a match is masked, as in the lines that name it: these events stay.
+    files = [{**file, "path": mask.text(file["path"])} for file in _published(redaction)]
     meta = _ids(redaction)
     chunks = [listed[start : start + _LISTED_AT_ONCE] for start in range(0, len(listed), _LISTED_AT_ONCE)]
     for chunk, extras in zip_longest(chunks or [[]], [(files, meta)]):

@@ -15,6 +15,7 @@ from mlv.errors import FileUnusable, InvalidArgument, ReferenceBroken
 from mlv.store import attached, layout, moves
 from mlv.store.contents import content_of
 from mlv.store.identities import known_ids
+from mlv.store.mirrors import is_mirrored
 from mlv.store.owners import host_name
 from mlv.store.references import completed, holds
 
@@ -44,6 +45,7 @@ def find_file(folder: Path, reference: Reference) -> Path:
     if "problem" in reference:
         text = f"{reference['path']} cannot be found by its content: it was {reference['problem']}, so its hash is not known"
         raise ReferenceBroken(text, path=reference["path"])
+    absence = _brought(folder, reference)
     candidates: list[Path] = []
     for path in _candidates(folder, reference):
         if path not in candidates:
@@ -52,9 +54,22 @@ def find_file(folder: Path, reference: Reference) -> Path:
                 return path
     # Last: it reads the notes of all folders around, and hashes what lies there.
     moved = next((path for path in _moved_along(folder, reference) if holds(path, reference)), None)
+    if moved is None and absence:
+        text = f"{reference['path']} cannot be had: {absence}"
+        raise ReferenceBroken(text, path=reference["path"], sha256=reference.get("sha256"))
     if moved is None:
         raise _broken(reference, candidates)
     return moved
+
+
+def _brought(folder: Path, reference: Reference) -> str:
+    """Bring a file of an experiment in a bucket; return why it cannot be had, an empty text for experiments elsewhere."""
+    if _is_own(reference) and is_mirrored(folder):
+        try:
+            attached.checked(folder, reference["path"])
+        except FileUnusable as error:
+            return str(error)
+    return ""
 
 
 def _candidates(folder: Path, reference: Reference) -> Iterator[Path]:

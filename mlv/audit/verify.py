@@ -19,7 +19,7 @@ from mlv.audit.findings import Finding, Report, worst, worst_first
 from mlv.audit.seq_ranges import Range
 from mlv.audit.subjects import Subject, folder_subject
 from mlv.encoding import BadLine, loads, parse_time
-from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.errors import InvalidArgument, MlvError, NotAnExperiment
 from mlv.state import Run
 from mlv.store import layout
 from mlv.store.claims import FOR_MERGES
@@ -130,6 +130,8 @@ class _Examination:
     def _judge_meta(self) -> str | None:
         try:
             text = self._subject.meta()
+        except MlvError:
+            raise  # a bucket that does not answer has lost nothing
         except OSError as error:
             self._find("missing", f"{layout.META} cannot be read: {error.strerror}. Restore it from a copy", layout.META)
             return None

@@ -10,7 +10,7 @@ from mlv.audit.findings import Report
 from mlv.audit.verify import verify
 from mlv.errors import MlvError
 from mlv.executors import On, executor_of
-from mlv.query.many.tasks import Batch, batches, run_on_experiments
+from mlv.query.many.tasks import TaskBatch, batches, run_on_experiments
 from mlv.store import layout
 
 
@@ -40,7 +40,7 @@ _MOST = 4
 """Experiments in a task: their files are hashed as well."""
 
 
-def _judged(batch: Batch[Path]) -> list[Judged]:
+def _judged(batch: TaskBatch[Path]) -> list[Judged]:
     return [_judged_one(folder, path) for folder, path in zip(batch.folders, batch.items, strict=True)]
 
 

@@ -11,7 +11,10 @@ from mlv.bucket import names
 from mlv.bucket.listing import Version
 from mlv.bucket.names import Segment
 from mlv.bucket.store import ObjectStore, StoredObject
+from mlv.store import opening
 
+LARGEST = 2 * opening.LONGEST_LINE
+"""Bytes of a segment: a few MiB, or one long line. A name that promises more would fill a disk from a small object."""
 _LARGE = 16 << 20
 """Bytes of an object from which on it is read in chunks."""
 _STEP = 1 << 20
@@ -34,6 +37,8 @@ def lines_of(segment: Segment, compressed: Iterable[bytes]) -> Iterator[bytes]:
         DamagedSegment: It is no gzip, holds another number of bytes, or does not end with a whole line.
     """
     expected, size, last = segment.end - segment.start, 0, b""
+    if expected > LARGEST:
+        raise DamagedSegment(f"its name promises {expected} bytes, and no segment has more than {LARGEST}")
     for chunk in _uncompressed(compressed):
         size += len(chunk)
         if size > expected:

@@ -48,10 +48,11 @@ class Copy(FrozenRecord):
         """Return whether a record describes the folder that `here` describes, as this process sees it."""
         if self.inode != here.inode:
             return False
-        if self.machine != here.machine:
-            return is_network(file_system_of(folder))  # a disk that several machines see, not one that was cloned
-        # Devices are numbered anew with each boot.
-        return self.boot != here.boot or self.device == here.device
+        # Devices are numbered anew with each boot. The containers of one see the same ones, though each is a machine by its ID.
+        if self.boot and self.boot == here.boot:
+            return self.device == here.device
+        # A disk that several machines see, not one that was cloned.
+        return self.machine == here.machine or is_network(file_system_of(folder))
 
     def agrees_with(self, streams: Mapping[str, int]) -> bool:
         """Return whether the files are those that were shipped, as far as they were."""
@@ -65,8 +66,14 @@ def copy_path(folder: Path) -> Path:
 
 def peek(folder: Path, streams: Mapping[str, int]) -> Copy | None:
     """Return the copy that a folder is, None where nothing of it was shipped as it is now. Nothing is written."""
-    record, here = _read(folder), _here(folder)
-    return record if record is not None and record.is_in(here, folder) and record.agrees_with(streams) else None
+    record = recorded(folder)
+    return record if record is not None and record.agrees_with(streams) else None
+
+
+def recorded(folder: Path) -> Copy | None:
+    """Return the copy that a folder was when it was shipped last; None where it never was, or is a clone."""
+    record = _read(folder)
+    return record if record is not None and record.is_in(_here(folder), folder) else None
 
 
 def current(folder: Path, streams: Mapping[str, int]) -> Copy:
@@ -78,11 +85,13 @@ def current(folder: Path, streams: Mapping[str, int]) -> Copy:
     with alone_in(folder):
         record, here = _read(folder), _here(folder)
         if record is None or not record.is_in(here, folder):
-            return _written(folder, here.replace(name=_first_name(folder, here), streams=dict(streams), is_new=True))
+            return _begun(folder, here.replace(streams=dict(streams)))
         if not record.agrees_with(streams):
             return _renewed(folder, record, here, streams)
         now = here.replace(name=record.name, streams={**record.streams, **streams}, former=record.former)
-        return record if now == record else _written(folder, now)
+        if now != record:
+            _keep(folder, now)
+        return now
 
 
 def renew(folder: Path, streams: Mapping[str, int], name: str) -> Copy:
@@ -103,12 +112,13 @@ def forget(folder: Path, name: str) -> None:
     with alone_in(folder):
         record = _read(folder)
         if record is not None and name in record.former:
-            _written(folder, record.replace(former=tuple(former for former in record.former if former != name)))
+            _keep(folder, record.replace(former=tuple(former for former in record.former if former != name)))
 
 
 def _renewed(folder: Path, record: Copy, here: Copy, streams: Mapping[str, int]) -> Copy:
     former = tuple(dict.fromkeys([*record.former, record.name]))
-    return _written(folder, here.replace(name=new_copy(), streams=dict(streams), former=former, is_new=True))
+    replaced = sorted(inode for stream, inode in streams.items() if record.streams.get(stream, inode) != inode)
+    return _begun(folder, here.replace(streams=dict(streams), former=former), record.name, *replaced)
 
 
 def _here(folder: Path) -> Copy:
@@ -116,11 +126,14 @@ def _here(folder: Path) -> Copy:
     return Copy("", owner.machine, owner.boot, status.st_dev, status.st_ino)
 
 
-def _first_name(folder: Path, here: Copy) -> str:
-    """Return a random name; where it cannot be kept, one that follows from the folder, and is the same the next time."""
-    if os.access(folder, os.W_OK):
-        return new_copy()
-    return sha256(repr((here.machine, here.inode, os.path.realpath(folder))).encode()).hexdigest()[:16]
+def _begun(folder: Path, copy: Copy, *reason: Any) -> Copy:
+    """Give a copy a random name; where it cannot be kept, one that follows from the folder, and is the same the next time."""
+    begun = copy.replace(name=new_copy(), is_new=True)
+    if _keep(folder, begun):
+        return begun
+    # Not new: the bucket tells whether anything was shipped under the name.
+    name = sha256(repr((copy.machine, copy.inode, os.path.realpath(folder), *reason)).encode()).hexdigest()[:16]
+    return copy.replace(name=name)
 
 
 def _read(folder: Path) -> Copy | None:
@@ -136,11 +149,12 @@ def _read(folder: Path) -> Copy | None:
     return record if all(map(is_copy, (name, *former))) else None
 
 
-def _written(folder: Path, copy: Copy) -> Copy:
-    """Keep the record, where that is possible: a folder that cannot be written is read at each time anew."""
+def _keep(folder: Path, copy: Copy) -> bool:
+    """Keep the record; return whether that was possible: the folder may be read-only, or the disk full."""
     data = {"copy": copy.name, **{key: value for key, value in copy.to_dict().items() if key not in ("name", "is_new")}}
     path = copy_path(folder)
     with suppress(OSError):
         opening.make_folders(folder, path.parent)
         replace_whole(path, orjson.dumps(data))
-    return copy
+        return True
+    return False

@@ -15,14 +15,14 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.bucket import names, pending, positions
-from mlv.bucket.patience import Patience, jittered
+from mlv.bucket.patience import ShippingPatience, jittered
 from mlv.bucket.positions import alone
 from mlv.bucket.push import path_below
 from mlv.bucket.shipper import Shipper
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.bucket.wish import Wish
 from mlv.capture.redaction import Redactor
-from mlv.errors import BucketError, ObjectDiffers
+from mlv.errors import BucketError, BucketUnreachable, ObjectDiffers
 from mlv.store import layout
 from mlv.store.home import Home
 from mlv.transport import orders
@@ -60,7 +60,7 @@ def serve(order: Order) -> bool:
     """Ship a run to its end; return whether nothing is left to do."""
     wish, ending = Wish.from_bytes(order.projection), RunEnd(order, follows_moves=True)
     folder = Path(order.folder)
-    follower = Follower(Home(folder, order.exp), wish, lambda: open_store(wish.url), ending)
+    follower = ShippingFollower(Home(folder, order.exp), wish, lambda: open_store(wish.url), ending)
     # A batch system ends all processes of a job: what it leaves time for is shipped.
     signal.signal(signal.SIGTERM, follower.wake)
     while True:
@@ -70,7 +70,7 @@ def serve(order: Order) -> bool:
         sleep(_ATTEND_S)  # an earlier run is still being shipped: by its process, with the lines of this one
 
 
-class Follower:
+class ShippingFollower:
     """Ships an experiment, and those below it, until the run that wants it is over and all of it is up."""
 
     def __init__(self, home: Home, wish: Wish, opened: Callable[[], ObjectStore], is_over: Callable[[], bool]) -> None:
@@ -81,7 +81,8 @@ class Follower:
         self._shippers: dict[Path, Shipper] = {}
         self._mine: list[Shipper] = []
         """Those that no other process ships."""
-        self._woken = Event()
+        self._is_woken = False
+        """No event: a signal comes in the middle of waiting for that, too, and would wait for its lock for ever."""
         self._next_walk = 0.0
         self._next = dict.fromkeys(_PAUSES_S, 0.0)
         """When each stream that nobody waits for is shipped again."""
@@ -89,7 +90,7 @@ class Follower:
 
     def wake(self, *_: Any) -> None:
         """Ship at once; also as the handler of a signal."""
-        self._woken.set()
+        self._is_woken = True
 
     def follow(self) -> bool:
         """Ship until the run is over and everything is up; return False where the folder stays away before that."""
@@ -100,7 +101,7 @@ class Follower:
             self._files.stop()
 
     def _follow(self) -> bool:
-        patience, away_since, is_over = Patience(), 0.0, False
+        patience, away_since, is_over = ShippingPatience(), 0.0, False
         next_turn = next_look = over_since = 0.0
         while True:
             now, was_over = monotonic(), is_over
@@ -129,12 +130,13 @@ class Follower:
                 except (BucketError, OSError) as error:
                     self._problem(error)
                     next_turn = monotonic() + patience.next_s()
-            self._woken.wait(_WAKE_S)
+            sleep(_WAKE_S)
 
     def _take_wake(self, folder: Path) -> bool:
         """Return whether somebody asks for a turn at once."""
-        is_woken = self._woken.is_set()
-        self._woken.clear()
+        is_woken = self._is_woken
+        if is_woken:  # else a signal that comes between these two lines would be lost
+            self._is_woken = False
         for path in {folder, *(shipper.folder for shipper in self._mine)}:
             # Before the turn: what is asked for from now on is the next one's.
             with suppress(OSError):
@@ -148,20 +150,33 @@ class Follower:
         later = [] if is_woken or is_over else [stream for stream, due in self._next.items() if now < due]
         self._next.update({stream: now + pause_s for stream, pause_s in _PAUSES_S.items() if stream not in later})
         self._mine, count = [], 0
+        sizes: dict[Path, dict[str, int]] = {}
+        problem: Exception | None = None
         for shipper in self._all(folder):
             with self._alone(shipper) as is_mine, self._passing_differences(shipper):
                 if is_mine:
-                    count += shipper.ship_lines(later)
-                    shipper.merge()
+                    # Before: the lines that come meanwhile are those of a later run, and of the process that ships it.
+                    sizes[shipper.folder] = pending.sizes(shipper.folder) if is_over else {}
+                    try:
+                        count += shipper.ship_lines(later)
+                        shipper.merge()
+                    except (BucketUnreachable, ObjectDiffers):
+                        raise
+                    except (BucketError, OSError) as error:
+                        problem = problem or error  # of one experiment, maybe: the others do not wait for it
+                        continue
                     self._mine.append(shipper)
-        if count or is_woken or not self._files.is_asked(self._mine, is_over):
+        # Of a run that is over once: else the lines of a later run would ask for it in each turn.
+        if not self._files.is_asked(self._mine, is_over) or (not is_over and (count or is_woken)):
             self._files.look(self._mine, is_over)
+        if problem is not None:
+            raise problem
         if not (is_over and self._files.are_up):
             return False
         for shipper in self._mine:
             shipper.settle_former()
             shipper.mark_whole()
-        return all(shipper.has_all_of(pending.sizes(shipper.folder)) for shipper in self._mine)
+        return all(shipper.has_all_of(sizes[shipper.folder]) for shipper in self._mine)
 
     @contextmanager
     def _passing_differences(self, shipper: Shipper) -> Iterator[None]:
@@ -244,7 +259,7 @@ class _Files(Thread):
 
     def run(self) -> None:
         """Ship when asked."""
-        patience = Patience()
+        patience = ShippingPatience()
         while not self._stopped.is_set():
             self._asked.wait(self._pause_s)
             self._asked.clear()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mlv import words
 from mlv.bucket import names
 from mlv.bucket.names import Segment, Whole
 from mlv.bucket.segments import end
@@ -65,6 +66,20 @@ class ListedExperiment:
             end > max(other.get(stream, 0) for other in whole) for own in ends.values() for stream, end in own.items()
         )
 
+    @property
+    def lost(self) -> dict[str, int]:
+        """By copy, the bytes that were there when it was marked as whole, and are not any more; no copy holds all instead."""
+        lacking = {mark.copy: mark.size - sum(self._ends(mark.copy).values()) for mark in sorted(self.wholes)}
+        return {} if self.is_whole else {copy: size for copy, size in lacking.items() if size > 0}
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence on each copy of `lost`."""
+        return [
+            f"the copy {copy} was shipped whole, and {words.size(size)} of its lines are not there any more: restore them"
+            for copy, size in self.lost.items()
+        ]
+
     def _ends(self, copy: str) -> dict[str, int]:
         """Return the bytes of each stream that a copy has shipped."""
         if copy == PLAIN:
@@ -91,6 +106,9 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
     everything = list(objects)
     problems: list[str] = []
     safe = [stored for stored in everything if _is_usable(stored.key, problems.append)]
+    around = _folders_around(safe)
+    # A browser of buckets marks a folder by an empty object, `files/plots/`, whose name comes without the slash.
+    safe = [stored for stored in safe if stored.size or stored.key not in around]
     folders = {_folder(stored.key) for stored in safe if _is_meta(stored.key)}
     heads = {folder for folder in folders if not _is_kept(folder, folders)}
     for head in sorted(head for head in heads if _is_in_a_file(head, folders)):
@@ -115,6 +133,16 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
 
 def _folder(key: str) -> str:
     return key.rpartition("/")[0]
+
+
+def _folders_around(objects: Iterable[StoredObject]) -> set[str]:
+    """Return the keys below which objects lie."""
+    folders: set[str] = set()
+    for folder in {_folder(stored.key) for stored in objects}:
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = _folder(folder)
+    return folders
 
 
 def _is_meta(key: str) -> bool:

@@ -3,7 +3,7 @@
 ```
 $XDG_CACHE_HOME/mlv/buckets/<hash of the bucket>/
   url                    of the bucket
-  tree/<path>/           each experiment where the bucket has it
+  tree/<bucket>/<path>/  each experiment where the bucket has it
   state/<hash>.json      the objects that were taken in, by experiment
   state/<hash>.lock      held while an experiment is brought up to date
   scratch/               unfinished folders
@@ -88,7 +88,9 @@ class Mirror:
         self._store = store or open_store(url)
         self.url = url
         self.prefix = unquote(parts.path).strip("/")
-        if self.prefix and (problem := problem_of_key(self.prefix)):
+        # The name of an experiment is that of its folder, and one may be a whole bucket.
+        bucket = parts.netloc or "root"
+        if problem := problem_of_key(names.join(bucket, self.prefix)):
             raise InvalidArgument(f"the URL {url!r} cannot be mirrored: {problem}", url=url)
         query = "&".join(f"{name}={value}" for name, value in sorted(options.items()))
         self._bucket = f"{parts.scheme}://{parts.netloc}"
@@ -97,7 +99,7 @@ class Mirror:
             [self._bucket, self._query, *(os.environ.get(name, "") for name in _ACCOUNTS.get(parts.scheme, ()))]
         )
         self._home = mirrors_folder() / sha256(identity.encode()).hexdigest()[:24]
-        self._tree = self._home / "tree"
+        self._tree = self._home / "tree" / bucket
         self.folder = self._tree / self.prefix
         """The folder that stands for the URL."""
 
@@ -131,7 +133,7 @@ class Mirror:
                 folder = self.folder / path
                 result.folders.append(folder)
                 result.notices += state.notices(self._url_of(folder))
-                if not state.is_whole:
+                if not (state.is_whole or state.losses):
                     result.unshipped.append(folder)
         return result
 
@@ -193,6 +195,8 @@ class Mirror:
         """Remove the experiments that are not in the bucket any more."""
         for folder in list(layout.walk(self.folder)) if self.folder.is_dir() else []:
             path = _below(folder, self.folder)
+            if attached.link_on_the_way(self._tree, _below(folder, self._tree)) is not None:
+                continue  # somebody's own experiments: no mirror lies behind a link
             # Twice, as a redaction takes meta.json away for a moment.
             if path not in experiments and path not in listed(self._store.objects(path)).experiments:
                 with self._alone(_below(folder, self._tree)):
@@ -248,7 +252,7 @@ class Mirror:
     # The folder of the mirror.
 
     def _prepare(self) -> None:
-        for folder in (self._home, self._tree, self._home / "state", self._home / "scratch"):
+        for folder in (self._home, self._tree.parent, self._tree, self._home / "state", self._home / "scratch"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with suppress(FileExistsError), opening.new(self._home / "url") as file:
             file.write(f"{self._bucket}{self._query}".encode())
@@ -288,9 +292,10 @@ class Mirror:
         """Translate errors of the system about the mirror.
 
         Raises:
-            FileUnusable: It cannot be written.
+            FileUnusable: It cannot be written, or is another user's.
         """
         try:
+            self._refuse_foreign()
             yield
         except MlvError:
             raise
@@ -299,6 +304,17 @@ class Mirror:
             raise FileUnusable(
                 f"{text}. Make room there, or set XDG_CACHE_HOME to another folder", path=str(self._home)
             ) from error
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a mirror of another user, who could change what is read, and lead elsewhere what is written.
+
+        Some file systems name root as the owner of everything, who can do that anyway.
+        """
+        with suppress(FileNotFoundError):
+            owner = os.lstat(self._home).st_uid
+            if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
+                text = f"the mirror of {self.url} in {self._home} belongs to another user, of number {owner}"
+                raise FileUnusable(f"{text}: set XDG_CACHE_HOME to a folder of your own", path=str(self._home))
 
     def _url_of(self, folder: Path) -> str:
         return f"{self._bucket}/{quote(_below(folder, self._tree))}"
@@ -317,13 +333,13 @@ def mirror_of(folder: Path) -> Mirror | None:
     """
     top, real = os.path.realpath(mirrors_folder()), os.path.realpath(folder)
     parts = Path(os.path.relpath(real, top)).parts
-    if len(parts) < 2 or parts[0] == os.pardir or parts[1] != "tree":
+    if len(parts) < 3 or parts[0] == os.pardir or parts[1] != "tree":
         return None
     try:
         bucket, _, query = opening.content(Path(top, parts[0], "url")).decode().partition("?")
     except (OSError, UnicodeDecodeError):
         return None
-    mirror = Mirror(f"{bucket}/{quote('/'.join(parts[2:]))}{'?' + query if query else ''}")
+    mirror = Mirror(f"{bucket}/{quote('/'.join(parts[3:]))}{'?' + query if query else ''}")
     # Not where the environment leads to another bucket of that name now.
     return mirror if os.path.realpath(mirror.folder) == real else None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -20,10 +20,11 @@ from typing import Any, BinaryIO
 import orjson
 
 from mlv.audit import merge_lines
-from mlv.audit.merge_files import files_of
+from mlv.audit.file_history import History
+from mlv.audit.merge_files import file_histories, files_of
 from mlv.audit.merge_lines import LineSpan
 from mlv.bucket.contents import DamagedSegment, ExperimentObjects, lines_of
-from mlv.bucket.listing import PLAIN, ListedExperiment
+from mlv.bucket.listing import PLAIN, ListedExperiment, Version
 from mlv.bucket.names import Segment
 from mlv.bucket.segments import SegmentSlice, chain, end
 from mlv.bucket.store import StoredObject
@@ -66,11 +67,13 @@ class MirrorState:
     brought: dict[str, list[Any]] = field(default_factory=dict)
     """The version of each file that is here."""
     is_whole: bool = False
+    losses: list[str] = field(default_factory=list)
+    """Of copies that were whole once."""
 
     def notices(self, url: str) -> list[str]:
-        """Return a sentence on each object below a URL that was passed over, and on each difference between copies there."""
+        """Return a sentence on each object below a URL that was passed over, each difference between copies, and each loss."""
         refused = [f"{url}/{key} is passed over: {why}" for key, (_, _, why) in self.refused.items()]
-        return [*refused, *(f"{url}: {text}" for text in self.differences)]
+        return [*refused, *(f"{url}: {text}" for text in [*self.differences, *self.losses])]
 
 
 def write_state(path: Path, state: MirrorState) -> None:
@@ -92,11 +95,12 @@ def read_state(path: Path) -> MirrorState | None:
     return state if state.form == _FORM else None
 
 
-def remove_files(folder: Path) -> None:
-    """Remove the files and checkpoints of an experiment in a mirror, not its lines, nor what lies below it."""
+def remove_files(folder: Path, kept: Collection[str] = ()) -> None:
+    """Remove the files and checkpoints of an experiment in a mirror but those kept, not its lines, nor what lies below it."""
     for path in list(files_of(folder, unfinished=True)) if folder.is_dir() else ():
-        with suppress(FileNotFoundError):
-            (folder / path).unlink()
+        if path not in kept:
+            with suppress(FileNotFoundError):
+                (folder / path).unlink()
 
 
 class ShrunkListing(Exception):
@@ -159,6 +163,8 @@ class MirroredExperiment:
             state = None
         if state is not None and state.listing == digest:
             return state
+        if there.lost and not is_sure:
+            raise ShrunkListing(there.path)
         if state is not None:
             self._compare_changed(state, there)
             if self._holds_less(state, there) and not is_sure:
@@ -173,6 +179,7 @@ class MirroredExperiment:
             first = [redacted.copy, *(state.first if state is not None else [])]
             state = self._rebuilt(there, meta, state, list(dict.fromkeys(first)))
         self._note_files(state, there)
+        state.losses = there.losses
         self._save(state, digest, is_whole=there.is_whole)
         return state
 
@@ -277,24 +284,26 @@ class MirroredExperiment:
                 return self._rebuilt(there, meta, before, [redacted.copy, *state.first])
             except BucketError:
                 if before is None:  # the beginning of a log that was not here: the rest comes next time
-                    self._put(building, is_new=True)
+                    self._put(building, kept=())
                     self._save(state, "", is_whole=False)
                 raise
-            self._put(building, is_new=before is None)
+            self._put(building, kept=before.brought if before is not None else ())
         finally:
             shutil.rmtree(building, ignore_errors=True)
         if before is not None:
             state.brought = before.brought
         return state
 
-    def _put(self, building: Path, *, is_new: bool) -> None:
-        """Put the files of the new folder in the place of the former ones; meta.json last, which makes it an experiment."""
+    def _put(self, building: Path, *, kept: Collection[str]) -> None:
+        """Put the files of the new folder in the place of the former ones; meta.json last, which makes it an experiment.
+
+        Of the files beside them those are kept that a state tells of: any other may hold what was redacted since.
+        """
         # From here until a state is written there is none: what a process that dies now leaves is built anew.
         with suppress(FileNotFoundError):
             self._state_path.unlink()
         opening.make_folders(self._tree, self._folder)
-        if is_new:
-            remove_files(self._folder)  # of which no state tells
+        remove_files(self._folder, kept)
         new = layout.streams_in(building)
         for stream in layout.streams_in(self._folder):
             if stream not in new:
@@ -408,13 +417,26 @@ class MirroredExperiment:
     # Files.
 
     def _note_files(self, state: MirrorState, there: ListedExperiment) -> None:
-        """Note the files that are there, and remove those here that are not there any more, as after a redaction."""
+        """Note the files that are there, and remove those here that are not there any more, or were published again since."""
         state.files = {path: [[*version] for version in versions] for path, versions in there.files.items()}
+        several = [path for path in state.brought if len(there.files.get(path, ())) > 1]
+        history_of = file_histories(self._folder) if several else {}
         for path, version in list(state.brought.items()):
-            if version not in state.files.get(path, []):
+            versions = there.files.get(path)
+            if not versions or version != [*latest(versions, history_of.get(path))[0]]:
                 with suppress(FileNotFoundError):
                     (self._folder / path).unlink()
                 state.brought.pop(path)
+
+
+def latest(versions: Sequence[Version], history: History | None) -> tuple[Version, str | None]:
+    """Return the version that was published last, as far as it is in the bucket, and the SHA-256 that it should have."""
+    expected = history.latest.sha256 if history is not None else None
+    if expected is None:
+        return versions[-1], versions[-1].sha256 or None
+    exact = [version for version in versions if version.sha256 == expected]
+    first = [version for version in versions if not version.sha256]
+    return (exact or first or versions)[-1], expected
 
 
 def _stamp(stored: StoredObject) -> list[Any]:

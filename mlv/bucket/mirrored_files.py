@@ -14,7 +14,7 @@ from mlv.audit.file_history import History
 from mlv.audit.merge_files import file_histories
 from mlv.bucket.contents import ExperimentObjects
 from mlv.bucket.listing import Version
-from mlv.bucket.mirrored import MirrorState
+from mlv.bucket.mirrored import MirrorState, latest
 from mlv.digests import sha256
 from mlv.errors import MlvError, NoSuchObject
 from mlv.store import blobs, opening
@@ -54,7 +54,7 @@ class MirroredFiles:
         history_of = file_histories(self._folder)
         listed = {path: [Version(*version) for version in versions] for path, versions in self._state.files.items()}
         requests = [
-            _Request(path, *_latest(versions, history_of.get(path)))
+            _Request(path, *latest(versions, history_of.get(path)))
             for path, versions in listed.items()
             if _is_chosen(path, paths) and not _is_let_go(path, history_of)
         ]
@@ -133,13 +133,3 @@ def _is_let_go(path: str, history_of: Mapping[str, History]) -> bool:
     parts = path.split("/")
     histories = (history_of.get("/".join(parts[:count])) for count in range(1, len(parts) + 1))
     return any(history is not None and history.is_let_go for history in histories)
-
-
-def _latest(versions: list[Version], history: History | None) -> tuple[Version, str | None]:
-    """Return the version that was published last, as far as it is in the bucket, and the SHA-256 that it should have."""
-    expected = history.latest.sha256 if history is not None else None
-    if expected is None:
-        return versions[-1], versions[-1].sha256 or None
-    exact = [version for version in versions if version.sha256 == expected]
-    first = [version for version in versions if not version.sha256]
-    return (exact or first or versions)[-1], expected

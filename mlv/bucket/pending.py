@@ -8,34 +8,36 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlv.bucket import copies, positions, published
-from mlv.bucket.positions import Position
+from mlv.bucket.positions import ShippedPosition
 from mlv.store import layout, opening
 
 _CHUNK_BYTES = 1 << 20
 
 
-def position_of(folder: Path, path: str, url: str) -> Position:
+def position_of(folder: Path, path: str, url: str) -> ShippedPosition:
     """Return the position of an experiment, as far as it holds for the folder as it is now; else one at the beginning."""
     copy, position = copies.peek(folder, inodes(folder)), positions.read(folder, url)
     fits = copy is not None and position is not None and (position.copy, position.path) == (copy.name, path)
     return (
-        position if position is not None and fits else Position(url, path, "", "", problem=position.problem if position else "")
+        position
+        if position is not None and fits
+        else ShippedPosition(url, path, "", "", problem=position.problem if position else "")
     )
 
 
-def lines(position: Position, sizes: Mapping[str, int]) -> dict[str, int]:
+def lines(position: ShippedPosition, sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the bytes of each stream that are not shipped, of so many."""
     missing = {stream: size - position.stream(stream).end for stream, size in sizes.items()}
     return {stream: size for stream, size in missing.items() if size > 0}
 
 
-def files(folder: Path, position: Position) -> dict[str, int]:
+def files(folder: Path, position: ShippedPosition) -> dict[str, int]:
     """Return the sizes of the files that are not shipped, by path."""
     waiting = (file for file in published.files(folder) if not is_shipped(position, file))
     return {file.path: file.size for file in waiting if not published.problem_of_name(file.path)}
 
 
-def is_shipped(position: Position, file: published.File) -> bool:
+def is_shipped(position: ShippedPosition, file: published.File) -> bool:
     """Return whether a file is in the bucket as it is now."""
     return position.files.get(file.path, [])[:3] == [*file.stamp]
 

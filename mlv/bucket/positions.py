@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
 from mlv import wire
-from mlv.bucket.segments import Span
+from mlv.bucket import copies
+from mlv.bucket.segments import ByteSpan
 from mlv.digests import sha256
 from mlv.encoding import BadLine, loads, parse_time
 from mlv.store import layout, opening
@@ -28,6 +29,8 @@ _WAKE, _LOCK = ".wake", ".lock"
 _LONGEST = 256 << 20
 _TAIL = 1024
 """Bytes before a position by which a file is recognised."""
+_WRITTEN_WITHIN_NS = 10_000_000_000
+"""Longest time that writing it takes; of a slower disk the bucket is asked once more."""
 _LINE = 4096
 """Bytes of a line within which its time stands."""
 
@@ -40,12 +43,20 @@ class StreamPosition:
     """Bytes of the file that are in the bucket."""
     tail: str = ""
     """SHA-256 of the last bytes before the end: a file that was cut off and grew again has others."""
-    spans: list[Span] = field(default_factory=list)
+    spans: list[ByteSpan] = field(default_factory=list)
     """Those of the segments, in order."""
+    made_end: int = 0
+    """End of a segment that is being made: it is in the bucket, or not, where the answer was lost or the process is gone."""
+    made_tail: str = ""
+
+    def is_of(self, fd: int, size: int) -> bool:
+        """Return whether an open file of that size holds what was shipped of the stream, or may have been."""
+        marks = ((self.end, self.tail), (self.made_end, self.made_tail))
+        return all(end <= size and tail_of(fd, end) == tail for end, tail in marks if end)
 
 
 @dataclass
-class Position:
+class ShippedPosition:
     """How far an experiment is shipped to one bucket."""
 
     url: str
@@ -70,6 +81,15 @@ class Position:
     """Number of files that are still to be shipped."""
     problem: str = ""
     """The reason why nothing can be shipped now; empty while all is well."""
+    written_ns: int = 0
+    """When its file was written, by the clock of the file system."""
+    changed_ns: int = 0
+    """When its file became what it is: no tool sets this, so that a file that was brought back is much younger than written."""
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether its file was brought back, as from a backup: the bucket may be further, with other lines, than it says."""
+        return self.changed_ns - self.written_ns > _WRITTEN_WITHIN_NS
 
     def stream(self, name: str) -> StreamPosition:
         """Return the position of a stream, which may begin here."""
@@ -90,13 +110,13 @@ def wake_path(folder: Path, url: str) -> Path:
     return position_path(folder, url).with_suffix(_WAKE)
 
 
-def read(folder: Path, url: str) -> Position | None:
+def read(folder: Path, url: str) -> ShippedPosition | None:
     """Read the position of an experiment in the bucket of that URL; None where there is none, or a damaged one."""
     position = _read(position_path(folder, url))
     return position if position is not None and position.url == url else None
 
 
-def positions_of(folder: Path) -> list[Position]:
+def positions_of(folder: Path) -> list[ShippedPosition]:
     """Read the positions of an experiment in all buckets that it was shipped to."""
     try:
         names = sorted(os.listdir(folder / layout.HOUSEKEEPING / FOLDER))
@@ -106,38 +126,61 @@ def positions_of(folder: Path) -> list[Position]:
     return [position for path in paths if (position := _read(path)) is not None]
 
 
-def _read(path: Path) -> Position | None:
+def _read(path: Path) -> ShippedPosition | None:
     try:
         with opening.reading(path, follows=False) as file:
             data = loads(file.read(_LONGEST))
+            data["changed_ns"] = os.fstat(file.fileno()).st_ctime_ns
         streams = {str(name): _stream_position(stream) for name, stream in data.pop("streams").items()}
-        position = Position(streams=streams, **{key: data[key] for key in data if key in Position.__dataclass_fields__})
+        position = ShippedPosition(
+            streams=streams, **{key: data[key] for key in data if key in ShippedPosition.__dataclass_fields__}
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return position if isinstance(position.url, str) and isinstance(position.files, dict) else None
+    return position if _has_values_of_now(position) else None
+
+
+def _has_values_of_now(position: ShippedPosition) -> bool:
+    """Return whether each field is of its type: another version, or a person, may have written the file."""
+    texts = (position.url, position.path, position.copy, position.boot, position.meta, position.news, position.problem)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in (position.whole, position.waiting, position.written_ns))
+        and isinstance(position.redacted, list)
+        and all(isinstance(path, str) for path in position.redacted)
+        and isinstance(position.files, dict)
+        and all(isinstance(entry, list) and len(entry) == 4 and isinstance(entry[3], str) for entry in position.files.values())
+    )
 
 
 def _stream_position(data: dict[str, Any]) -> StreamPosition:
-    return StreamPosition(int(data["end"]), str(data["tail"]), [Span(*map(int, span)) for span in data["spans"]])
+    spans = [ByteSpan(*map(int, span)) for span in data["spans"]]
+    made_end, made_tail = int(data.get("made_end", 0)), str(data.get("made_tail", ""))
+    return StreamPosition(int(data["end"]), str(data["tail"]), spans, made_end, made_tail)
 
 
-def to_bytes(position: Position) -> bytes:
+def to_bytes(position: ShippedPosition) -> bytes:
     """Return the content of the file of a position."""
     streams = {name: {**vars(stream), "spans": [[*span] for span in stream.spans]} for name, stream in position.streams.items()}
-    return orjson.dumps({**vars(position), "streams": streams})
+    fields = {name: value for name, value in vars(position).items() if name not in ("written_ns", "changed_ns")}
+    return orjson.dumps({**fields, "streams": streams})
 
 
 def write(folder: Path, url: str, content: bytes) -> None:
     """Keep a position, where the folder can be written."""
     path = position_path(folder, url)
+
+    def write_now(file: BinaryIO) -> None:
+        file.write(content[:-1] + b',"written_ns":%d}' % os.fstat(file.fileno()).st_ctime_ns)
+
     with suppress(OSError):
         opening.make_folders(folder, path.parent)
-        replace_whole(path, content)
+        replace_whole(path, write_now)
 
 
 def note(folder: Path, url: str, path: str, problem: str) -> None:
     """Keep the reason why nothing of an experiment can be shipped now."""
-    position = read(folder, url) or Position(url, path, "", "")
+    position = read(folder, url) or ShippedPosition(url, path, "", "")
     position.problem = problem
     write(folder, url, to_bytes(position))
 
@@ -189,18 +232,22 @@ def behind_s(folder: Path, now: datetime) -> float | None:
     return max((lag_s(folder, position, now) for position in positions_of(folder)), default=None)
 
 
-def lag_s(folder: Path, position: Position, now: datetime) -> float:
+def lag_s(folder: Path, position: ShippedPosition, now: datetime) -> float:
     """Return the age in seconds of the oldest line that one bucket lacks, 0 if none does."""
     return max([0.0, *((now - written).total_seconds() for written in _unshipped(folder, position))])
 
 
-def _unshipped(folder: Path, position: Position) -> Iterator[datetime]:
+def _unshipped(folder: Path, position: ShippedPosition) -> Iterator[datetime]:
     """Yield the time of the first line of each stream that is not shipped."""
     with suppress(OSError):
+        copy = copies.recorded(folder)
         for stream in layout.streams_in(folder):
             end = position.streams[stream].end if stream in position.streams else 0
             with suppress(OSError, BadLine), opening.reading(folder / layout.stream_file(stream)) as file:
-                file.seek(end)
+                inode = os.fstat(file.fileno()).st_ino
+                # A file that was replaced, as by a redaction, is shipped from its beginning.
+                is_replaced = copy is not None and (copy.name != position.copy or not copy.agrees_with({stream: inode}))
+                file.seek(0 if is_replaced else end)
                 line = file.readline(_LINE)
                 # Half a line is not to be shipped: its writer died, or is about to complete it.
                 if line.endswith(b"\n") or len(line) == _LINE:

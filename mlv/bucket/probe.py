@@ -47,7 +47,7 @@ class Trait:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class BucketUse:
     """A use of the bucket."""
 
     name: str
@@ -61,23 +61,23 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProbeOutcome:
     """All that was tried, in order, and what follows for each use."""
 
     traits: list[Trait]
-    ship: Use
-    lake_of_one: Use
+    ship: BucketUse
+    lake_of_one: BucketUse
     """A lake that one builder at a time writes."""
-    lake_of_several: Use
+    lake_of_several: BucketUse
     """A lake with several builders at once."""
 
     @property
-    def uses(self) -> list[Use]:
+    def uses(self) -> list[BucketUse]:
         """All uses, from the one that asks for the least."""
         return [self.ship, self.lake_of_one, self.lake_of_several]
 
 
-def probe(store: ObjectStore) -> Outcome:
+def probe(store: ObjectStore) -> ProbeOutcome:
     """Try all traits of a store; whatever it refuses is a trait that does not hold, never an error."""
     with _trial(store) as trial:
         traits = list(trial.traits())
@@ -85,11 +85,11 @@ def probe(store: ObjectStore) -> Outcome:
     of_ship = [name for name in (CREATE, READ, LIST, OFFSET, CLOCK) if name in failed]
     of_one = [*of_ship, *(name for name in (RANGE,) if name in failed)]  # engines read the ends of Parquet files alone
     of_several = [*of_one, *(name for name in (ONCE, RACE) if name in failed)]
-    return Outcome(
+    return ProbeOutcome(
         traits,
-        ship=Use("ship", of_ship),
-        lake_of_one=Use("lake by one builder", of_one),
-        lake_of_several=Use("lake by several builders", of_several),
+        ship=BucketUse("ship", of_ship),
+        lake_of_one=BucketUse("lake by one builder", of_one),
+        lake_of_several=BucketUse("lake by several builders", of_several),
     )
 
 
@@ -114,8 +114,8 @@ def keeps_conditions(store: ObjectStore) -> bool:
 
 
 @contextmanager
-def _trial(store: ObjectStore) -> Iterator[_Trial]:
-    trial = _Trial(store)
+def _trial(store: ObjectStore) -> Iterator[_ProbeTrial]:
+    trial = _ProbeTrial(store)
     try:
         yield trial
     finally:
@@ -123,7 +123,7 @@ def _trial(store: ObjectStore) -> Iterator[_Trial]:
             trial.clean()
 
 
-class _Trial:
+class _ProbeTrial:
     """The objects of one probe."""
 
     def __init__(self, store: ObjectStore) -> None:

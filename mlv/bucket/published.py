@@ -100,6 +100,11 @@ def opened(folder: Path, file: File) -> Iterator[Path]:
         yield path
 
 
+def is_there(folder: Path, file: File) -> bool:
+    """Return whether a file is still the one that it was."""
+    return any(now.stamp == file.stamp for now in _file(folder, str(folder / file.path)))
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as file:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
-from threading import Event
 from typing import TypeVar
 
 from mlv.bucket import names, pending, positions
-from mlv.bucket.patience import Patience
+from mlv.bucket.patience import ShippingPatience, Stop
 from mlv.bucket.shipper import Shipped, Shipper
 from mlv.bucket.store import ObjectStore
 from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
@@ -37,7 +36,7 @@ class Push:
         # One experiment that was shipped to this root goes on where it is there.
         shipped = positions.read(root, store.url) if layout.is_experiment(root) else None
         self._base = shipped.path if shipped is not None else ""
-        self._stopped = Event()
+        self._stopped = Stop()
 
     def stop(self) -> None:
         """Wait for no store any more; what was begun is completed where the store answers."""
@@ -108,8 +107,12 @@ class Push:
                     self._patiently(lambda: self._ship_once(shipper))
         except ObjectDiffers as error:
             shipper.shipped.notes.append(str(error))  # of this experiment: the others are shipped
-        except BucketError:
-            raise
+        except BucketError as error:
+            if error in shipper.refused.values():
+                return shipper.shipped  # of a file, which is named
+            if type(error) is not BucketError:
+                raise
+            shipper.shipped.unshipped["."] = str(error)  # of this experiment: the others are shipped
         except OSError as error:
             where = error.filename or shipper.folder
             shipper.shipped.unshipped[os.path.relpath(where, shipper.folder)] = error.strerror or str(error)
@@ -122,10 +125,13 @@ class Push:
         if not (are_up and shipper.mark_whole()):
             shipper.merge()
         shipper.check_readable()
+        for error in shipper.refused.values():
+            if isinstance(error, BucketUnreachable):
+                raise error  # the next time it may be taken
 
     def _patiently(self, task: Callable[[], T]) -> T:
         """Do a task, again where the store may answer the next time."""
-        patience = Patience()
+        patience = ShippingPatience()
         for _ in range(_TRIES - 1):
             try:
                 return task()

@@ -49,7 +49,7 @@ def end(segments: Iterable[Segment]) -> int:
     return slices[-1].end if slices else 0
 
 
-class Span(NamedTuple):
+class ByteSpan(NamedTuple):
     """The bytes of one segment, and how often they were merged."""
 
     start: int
@@ -57,7 +57,7 @@ class Span(NamedTuple):
     level: int = 0
 
 
-def merges(spans: Sequence[Span], most_bytes: int, least_count: int) -> list[Span]:
+def merges(spans: Sequence[ByteSpan], most_bytes: int, least_count: int) -> list[ByteSpan]:
     """Return the larger segments that neighbours are to be merged to, once so many of one level can be.
 
     A level is merged only when there are enough of it, so that no byte is written more often than there are levels.
@@ -70,12 +70,12 @@ def merges(spans: Sequence[Span], most_bytes: int, least_count: int) -> list[Spa
     for level in range(max((span.level for span in spans), default=-1) + 1):
         groups = [group for group in _neighbours(spans, level, most_bytes) if len(group) > 1]
         if sum(map(len, groups)) >= least_count:
-            return [Span(group[0].start, group[-1].end, level + 1) for group in groups]
+            return [ByteSpan(group[0].start, group[-1].end, level + 1) for group in groups]
     return []
 
 
-def _neighbours(spans: Iterable[Span], level: int, most_bytes: int) -> list[list[Span]]:
-    groups: list[list[Span]] = []
+def _neighbours(spans: Iterable[ByteSpan], level: int, most_bytes: int) -> list[list[ByteSpan]]:
+    groups: list[list[ByteSpan]] = []
     is_open = False
     for span in spans:
         is_open = is_open and span.level <= level and span.end - groups[-1][0].start <= most_bytes
@@ -87,7 +87,7 @@ def _neighbours(spans: Iterable[Span], level: int, most_bytes: int) -> list[list
     return groups
 
 
-def replaced(spans: Iterable[Span], merged: Span) -> list[Span]:
+def replaced(spans: Iterable[ByteSpan], merged: ByteSpan) -> list[ByteSpan]:
     """Return the spans with one in place of those that it covers."""
     others = [span for span in spans if not (merged.start <= span.start and span.end <= merged.end)]
     return sorted([*others, merged])

@@ -7,6 +7,7 @@ meets again and takes as they are: what is in the bucket is at each moment a beg
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 import zlib
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO
@@ -26,15 +28,17 @@ from mlv.bucket import copies, names, pending, positions, published, segments
 from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.copies import Copy
 from mlv.bucket.names import News, Segment, Whole
-from mlv.bucket.positions import Position, StreamPosition, tail_of
-from mlv.bucket.segments import Span
+from mlv.bucket.positions import ShippedPosition, StreamPosition, tail_of
+from mlv.bucket.segments import ByteSpan
 from mlv.bucket.store import Creation, ObjectStore, StoredObject
+from mlv.capture.redaction import Redactor
 from mlv.digests import sha256
 from mlv.encoding import loads
 from mlv.errors import BucketDenied, BucketError, MlvWarning, NoSuchObject, ObjectDiffers
 from mlv.notices import warn
 from mlv.store import claims, ends, layout, opening
 from mlv.store.identities import known_ids
+from mlv.store.masking import MASK
 from mlv.store.owners import Owner
 from mlv.store.seals import is_redacted, run_and_seq
 from mlv.store.streams import read_lines
@@ -43,6 +47,8 @@ SEGMENT_BYTES = 8 << 20
 """Of uncompressed lines in one segment: an object of 1 MB, which a reader with few cores unpacks in 80 ms."""
 MERGED_AT_ONCE = 64
 _CHUNK_BYTES = 1 << 20
+_HEAD_BYTES = 4096
+"""Of a line, within which its type stands."""
 _LEVEL = 6
 """Of gzip: 100 MB/s, and within 3 % of the smallest that it makes of log lines."""
 _SAVE_S = 1.0
@@ -50,7 +56,7 @@ _SAVE_S = 1.0
 _MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
 _GZIP = 16 + zlib.MAX_WBITS
-_SAME, _REDACTED, _OTHER = "same", "redacted", "other"
+_SAME, _REDACTED, _OTHER, _UNSHIPPED = "same", "redacted", "other", "unshipped"
 """The lines of a former copy beside those of the present one."""
 
 
@@ -84,7 +90,7 @@ class Shipped:
         return not (self.segments or self.files)
 
 
-class _Replaced(Exception):
+class _StreamReplaced(Exception):
     """A file holds other bytes than the ones that were shipped of it."""
 
 
@@ -110,7 +116,7 @@ class Shipper:
         self.shipped = Shipped(path)
         self._store, self._now = store, now
         self._segment_bytes, self._merged_at_once = segment_bytes, merged_at_once
-        self._position: Position | None = None
+        self._position: ShippedPosition | None = None
         self._copy: Copy | None = None
         self._present: Mapping[str, int] = {}
         """Inodes of the streams' files; one that appears meanwhile is shipped the next time."""
@@ -118,6 +124,11 @@ class Shipper:
         self._keeps = False
         """Whether the store refused to delete: it was told."""
         self._saved, self._next_save = b"", 0.0
+        self.refused: Mapping[str, BucketError] = {}
+        """Reasons by path why the bucket, which answered, did not take files; those are tried again with the next call."""
+        self._refusal = ""
+        self._has_redactions = False
+        """Whether lines that tell of redactions were shipped since other copies were looked for."""
         self._lock = threading.RLock()
         """Held while the position changes, never during a request."""
         self._beginning = threading.RLock()
@@ -129,12 +140,12 @@ class Shipper:
         """Ask the bucket how far the experiment is shipped, whatever its position file says."""
         self._distrusts, self._position = True, None
 
-    def _begin(self) -> Position:
+    def _begin(self) -> ShippedPosition:
         """Return the position of the folder as it is now."""
         with self._beginning:
             return self._position_now()
 
-    def _position_now(self) -> Position:
+    def _position_now(self) -> ShippedPosition:
         inodes = pending.inodes(self.folder)
         copy = copies.current(self.folder, inodes)
         self._present = inodes
@@ -145,10 +156,11 @@ class Shipper:
         boot = Owner.current().boot
         stored = positions.read(self.folder, self._store.url)
         stored = stored if stored is not None and stored.path == self.path else None
-        if stored is not None and (stored.copy, stored.boot) == (copy.name, boot) and not self._distrusts:
+        is_of_now = stored is not None and (stored.copy, stored.boot) == (copy.name, boot) and not stored.is_restored
+        if stored is not None and is_of_now and not self._distrusts:
             position = stored
         else:
-            position = Position(self._store.url, self.path, copy.name, boot)
+            position = ShippedPosition(self._store.url, self.path, copy.name, boot)
             if stored is not None and not self._distrusts:
                 position.files, position.redacted = stored.files, stored.redacted
             if not copy.is_new:
@@ -157,7 +169,7 @@ class Shipper:
             self._copy, self._position, self._distrusts = copy, position, False
         return position
 
-    def _recall(self, position: Position) -> None:
+    def _recall(self, position: ShippedPosition) -> None:
         """Learn from the bucket how far the copy is shipped, and compare the last segments with the files."""
         by_stream: dict[str, list[Segment]] = {}
         for segment in self._segments():
@@ -169,9 +181,9 @@ class Shipper:
                 continue
             with self._opened(stream) as file:
                 if pending.whole_end(file.fileno()) < slices[-1].end or not self._is_of(slices[-1].segment, file):
-                    raise _Replaced(stream)
+                    raise _StreamReplaced(stream)
                 end = slices[-1].end
-                spans = [Span(piece.start, piece.end) for piece in slices]
+                spans = [ByteSpan(piece.start, piece.end) for piece in slices]
                 position.streams[stream] = StreamPosition(end, tail_of(file.fileno(), end), spans)
             # Left by a process that was killed while it merged, or made by two at once.
             used = {piece.segment for piece in slices}
@@ -200,7 +212,7 @@ class Shipper:
         try:
             file = opening.reading(self.folder / layout.stream_file(stream), 0)
         except FileNotFoundError:
-            raise _Replaced(stream) from None
+            raise _StreamReplaced(stream) from None
         with file:
             yield file
 
@@ -212,7 +224,7 @@ class Shipper:
                 if problem:
                     positions.note(self.folder, self._store.url, self.path, problem)
                 return
-            self._position.problem = problem
+            self._position.problem = problem or self._refusal
             content = positions.to_bytes(self._position)
             if content != self._saved:
                 positions.write(self.folder, self._store.url, content)
@@ -235,7 +247,7 @@ class Shipper:
                 count = sum(self._ship_stream(position, stream) for stream in streams)
                 self.save()
                 return count
-            except _Replaced:
+            except _StreamReplaced:
                 self._begin_another_copy()
         raise BucketError(f"{self.folder} is changed while it is shipped to {self._store.url}: see who does that, then push it")
 
@@ -246,21 +258,30 @@ class Shipper:
         with self._lock:
             self._position = None
 
-    def _ship_stream(self, position: Position, stream: str) -> int:
+    def _ship_stream(self, position: ShippedPosition, stream: str) -> int:
         with self._opened(stream) as file:
-            fd, done = file.fileno(), position.stream(stream)
+            fd = file.fileno()
+            with self._lock:
+                done = position.stream(stream)
             if os.fstat(fd).st_ino != self._present[stream]:
-                raise _Replaced(stream)
-            if os.fstat(fd).st_size < done.end or (done.end and tail_of(fd, done.end) != done.tail):
-                raise _Replaced(stream)
+                raise _StreamReplaced(stream)
+            if not done.is_of(fd, os.fstat(fd).st_size):
+                raise _StreamReplaced(stream)
             # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
             before, size = done.end, os.fstat(fd).st_size
             while (end := _cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announce(position)
-                self._make_segment(Segment(stream, position.copy, done.end, end), file, _RedactionsNoted(position, self._lock))
                 with self._lock:
-                    done.spans.append(Span(done.end, end))
-                    done.end, done.tail = end, tail_of(fd, end)
+                    done.made_end, done.made_tail = end, tail_of(fd, end)
+                # Before: whoever goes on after an answer that never came must not ship other lines into this copy.
+                self.save()
+                redactions = _RedactionsNoted(position, self._lock)
+                self._make_segment(Segment(stream, position.copy, done.end, end), file, redactions)
+                self._has_redactions = self._has_redactions or redactions.are_any
+                with self._lock:
+                    done.spans.append(ByteSpan(done.end, end))
+                    done.end, done.tail = done.made_end, done.made_tail
+                    done.made_end, done.made_tail = 0, ""
                 self.shipped.segments += 1
                 self.shipped.lines_bytes += end - done.spans[-1].start
                 # Each: a process that is killed need not ask the bucket, and `mlv ls` tells how far it came.
@@ -271,12 +292,22 @@ class Shipper:
         key = self._key(segment.key)
         with _compressed(file.fileno(), segment, look) as content:
             outcome = self._store.create(key, content)
+        if outcome is Creation.MADE and not self._is_open(segment.stream, file):
+            # By a redaction, maybe, and another process has removed the segments that held it: this copy is over.
+            self._delete([key], "hold lines that were replaced while they were shipped")
+            raise _StreamReplaced(segment.stream)
         # Another version of zlib packs the same bytes in another way.
         if outcome is Creation.DIFFERENT and not self._is_of(segment, file):
             self.shipped.different.append(key)
-            raise _Replaced(segment.stream)
+            raise _StreamReplaced(segment.stream)
 
-    def _announce(self, position: Position) -> None:
+    def _is_open(self, stream: str, file: BinaryIO) -> bool:
+        """Return whether a stream's file is still the one that is open."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.folder / layout.stream_file(stream)), os.fstat(file.fileno()))
+        return False
+
+    def _announce(self, position: ShippedPosition) -> None:
         """Make the experiment and its news known, before anything that they tell of is there."""
         content = opening.content(self.folder / layout.META)
         identity = sha256(content).hexdigest()
@@ -336,31 +367,50 @@ class Shipper:
         position = self._begun()
         waiting = [file for file in published.files(self.folder) if not pending.is_shipped(position, file)]
         young = [file for file in waiting if file.is_writable and self._now().timestamp() - file.modified_ns / 1e9 < settled_s]
-        waiting = sorted((file for file in waiting if file not in young), key=lambda file: file.urgency)
+        # Those that were refused the last time come last: no other file waits for them.
+        last = self.refused
+        waiting = sorted((file for file in waiting if file not in young), key=lambda file: (file.path in last, file.urgency))
+        refused: dict[str, BucketError] = {}
         for number, file in enumerate(waiting):
             with self._lock:
                 position.waiting = len(waiting) - number + len(young)
             if is_over():
                 return False
-            self._ship_file(position, file)
+            try:
+                self._ship_file(position, file)
+            except ObjectDiffers:
+                raise
+            except BucketError as error:
+                if not self._answers():
+                    raise
+                refused[file.path] = error
+                self.shipped.unshipped[file.path] = str(error)
             if monotonic() >= self._next_save:
                 self.save()
                 # Of many files: each time all of them are written.
                 self._next_save = monotonic() + _SAVE_S
         with self._lock:
-            position.waiting = len(young)
+            position.waiting = len(young) + len(refused)
+            self.refused = refused
+            self._refusal = Redactor().text(str(next(iter(refused.values()))), "problem") if refused else ""
         self._remove_redacted_files(position)
         self.save()
-        return not young
+        return not (young or refused or position.redacted)
 
-    def _begun(self) -> Position:
+    def _answers(self) -> bool:
+        """Return whether the bucket answers at all: then it refuses one object, and the others can be shipped."""
+        with suppress(BucketError):
+            return self._store.head(self._key(layout.META)) is not None
+        return False
+
+    def _begun(self) -> ShippedPosition:
         for _ in range(_MOST_COPIES):
-            with suppress(_Replaced):
+            with suppress(_StreamReplaced):
                 return self._begin()
             self._begin_another_copy()
         raise BucketError(f"{self.folder} is changed while it is shipped to {self._store.url}: see who does that, then push it")
 
-    def _ship_file(self, position: Position, file: published.File) -> None:
+    def _ship_file(self, position: ShippedPosition, file: published.File) -> None:
         if problem := published.problem_of_name(file.path):
             self.shipped.unshipped[file.path] = problem
             return
@@ -368,10 +418,10 @@ class Shipper:
             with published.opened(self.folder, file) as path:
                 self._announce(position)
                 key = self._make_file(file, path)
+        except BucketError:
+            raise  # also where it is that something in the bucket is not there
         except FileNotFoundError:
             return  # a checkpoint that was let go meanwhile
-        except BucketError:
-            raise
         except OSError as error:
             self.shipped.unshipped[file.path] = error.strerror or str(error)
             return
@@ -394,18 +444,25 @@ class Shipper:
                 continue
             if there is not None and published.digest_of(self._store.chunks(self._key(key))) == published.digest(content):
                 return key
-            if there is None and self._store.create(self._key(key), content) is not Creation.DIFFERENT:
+            outcome = self._store.create(self._key(key), content) if there is None else Creation.DIFFERENT
+            if outcome is Creation.MADE and not published.is_there(self.folder, file):
+                # Redacted meanwhile, maybe, and another process has removed the objects that held it.
+                self._delete([self._key(key)], "are of files that were changed while they were shipped")
+                raise FileNotFoundError(file.path)
+            if outcome is not Creation.DIFFERENT:
                 return key
         return None
 
     # Redactions.
 
-    def _remove_redacted_files(self, position: Position) -> None:
+    def _remove_redacted_files(self, position: ShippedPosition) -> None:
         """Remove the objects of files that were redacted, where the file now is another one, or gone."""
+        if position.redacted and claims.is_changing(self.folder):
+            return  # the log tells it before the files are changed
+        by_path = {file.path: file for file in published.files(self.folder)} if position.redacted else {}
         for path in list(position.redacted):
-            by_path = {file.path: file for file in published.files(self.folder)}
             keys = []
-            for stored in self._objects_of(path):
+            for stored in chain.from_iterable(map(self._objects_of, _shipped_paths(position, path))):
                 file = by_path.get(self._below(stored.key)) or by_path.get(names.version_of(self._below(stored.key))[0])
                 if file is None or not self._is_now(file, stored):
                     keys.append(stored.key)
@@ -441,16 +498,32 @@ class Shipper:
                 elif whole is not None and whole.copy == former:
                     marks.append(stored.key)
             states = {stream: self._compared(position, stream, held) for stream, held in by_stream.items()}
+            if _UNSHIPPED in states.values():
+                continue  # replaced since the lines were shipped: the next call settles it
             if _REDACTED in states.values():
                 held = [segment for stream in by_stream if states[stream] != _OTHER for segment in by_stream[stream]]
-                self._delete([*(self._key(segment.key) for segment in held), *marks], "hold what was redacted")
+                # The marks first: without the segments they tell of a loss.
+                self._delete([*marks, *(self._key(segment.key) for segment in held)], "hold what was redacted")
             if others := [stream for stream, state in states.items() if state == _OTHER]:
                 lacking = f"{', '.join(others)} that {self.folder} lacks"
                 self.shipped.notes.append(f"the copy {former} in {self._store.url} holds lines of {lacking}: it stays")
             copies.forget(self.folder, former)
+        if self._has_redactions:
+            self._has_redactions = False
+            self._tell_of_other_copies(position)
 
-    def _compared(self, position: Position, stream: str, held: list[Segment]) -> str:
-        """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others."""
+    def _tell_of_other_copies(self, position: ShippedPosition) -> None:
+        """Say which copies may hold what was redacted here: they are those of other folders, such as a clone."""
+        mine = {position.copy, *(self._copy.former if self._copy is not None else ())}
+        if others := sorted({segment.copy for segment in self._segments()} - mine):
+            text = "of other folders, may hold what was redacted: redact those and push them, or delete these copies"
+            self.shipped.notes.append(f"{', '.join(others)} in {self._store.url}, copies {text}")
+
+    def _compared(self, position: ShippedPosition, stream: str, held: list[Segment]) -> str:
+        """Return whether a former copy holds the lines of a stream as they are now, some that were redacted, or others.
+
+        As long as this copy lacks some of them nobody can do without the former one.
+        """
         slices, state, end = segments.chain(held), _SAME, 0
         try:
             ours = read_lines(self.folder / layout.stream_file(stream))
@@ -462,7 +535,9 @@ class Shipper:
                 state = _REDACTED if line != now else state
         except (OSError, DamagedSegment):
             return _OTHER
-        return state if slices and end <= position.stream(stream).end else _OTHER
+        if not slices:
+            return _OTHER
+        return state if end <= position.stream(stream).end else _UNSHIPPED
 
     def _content(self, segment: Segment) -> bytes:
         return b"".join(lines_of(segment, self._store.chunks(self._key(segment.key))))
@@ -486,6 +561,19 @@ class Shipper:
 
     def merge(self, *, is_last: bool = False) -> None:
         """Replace many small segments by larger ones; with `is_last` as many as possible."""
+        with self._in_another_copy():
+            self._merge(is_last)
+
+    @contextmanager
+    def _in_another_copy(self) -> Iterator[None]:
+        """Ship all lines as another copy where a larger segment is there with other bytes."""
+        try:
+            yield
+        except _StreamReplaced:
+            self._begin_another_copy()
+            self.ship_lines()
+
+    def _merge(self, is_last: bool) -> None:
         position = self._begun()
         for stream, done in list(position.streams.items()):
             least = 2 if is_last else self._merged_at_once
@@ -497,7 +585,7 @@ class Shipper:
                         self._merge_to(position, stream, span, file)
                 self.save()
 
-    def _merge_to(self, position: Position, stream: str, span: Span, file: BinaryIO) -> None:
+    def _merge_to(self, position: ShippedPosition, stream: str, span: ByteSpan, file: BinaryIO) -> None:
         done = position.streams[stream]
         small = [
             Segment(stream, position.copy, s.start, s.end) for s in done.spans if span.start <= s.start and s.end <= span.end
@@ -512,6 +600,12 @@ class Shipper:
 
     def mark_whole(self) -> bool:
         """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
+        for _ in range(_MOST_COPIES):
+            with self._in_another_copy():
+                return self._mark_whole()
+        return False
+
+    def _mark_whole(self) -> bool:
         position, sizes = self._begun(), pending.sizes(self.folder)
         size = sum(sizes.values())
         if not self._is_at_rest() or not position.has_all_of(sizes) or position.waiting:
@@ -520,7 +614,7 @@ class Shipper:
             data = {"exp": position.meta, "streams": sizes, "files": len(position.files)}
             # Before the merge: a machine that is ended in the middle of that has left all there is.
             self._store.create(self._key(Whole(position.copy, size).key), orjson.dumps(data, option=orjson.OPT_SORT_KEYS))
-            self.merge(is_last=True)
+            self._merge(is_last=True)
             with self._lock:
                 position.whole = size
             self.save()
@@ -555,9 +649,11 @@ def _is_event(text: bytes) -> bool:
 class _RedactionsNoted:
     """Takes lines in chunks, and notes the files that they tell were redacted."""
 
-    def __init__(self, position: Position, lock: threading.RLock) -> None:
+    def __init__(self, position: ShippedPosition, lock: threading.RLock) -> None:
         self._position, self._lock = position, lock
         self._remainder = b""
+        self.are_any = False
+        """Whether a line tells of a redaction, or was redacted."""
 
     def __call__(self, chunk: bytes) -> None:
         """Take a chunk; its last line may go on in the next one."""
@@ -565,10 +661,12 @@ class _RedactionsNoted:
         end = chunk.rfind(b"\n") + 1
         for line in BytesIO(chunk[:end]) if wire.REDACTED in chunk else ():
             if wire.REDACTED in line:
+                self.are_any = True
                 with self._lock:
                     self._position.redacted += [path for path in _redacted_files(line) if path not in self._position.redacted]
-        # A line that is longer than a chunk is no event about redactions.
-        self._remainder = chunk[end:] if len(chunk) - end < _CHUNK_BYTES else b""
+        # A long line of any other type is not kept.
+        is_kept = len(chunk) - end < _CHUNK_BYTES or chunk.find(wire.REDACTED, end, end + _HEAD_BYTES) >= 0
+        self._remainder = chunk[end:] if is_kept else b""
 
 
 def _redacted_files(line: bytes) -> Iterator[str]:
@@ -577,6 +675,14 @@ def _redacted_files(line: bytes) -> Iterator[str]:
         event: Mapping[str, Any] = loads(line)
         if event["type"] == "redacted":
             yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
+
+
+def _shipped_paths(position: ShippedPosition, path: str) -> list[str]:
+    """Return the paths that an event about redacted files names: where it masks a part, those that were shipped and fit."""
+    if MASK not in path:
+        return [path]
+    pattern = re.compile(".+".join(map(re.escape, path.split(MASK))) + "(/.+)?", re.DOTALL)
+    return [shipped for shipped in position.files if pattern.fullmatch(shipped)]
 
 
 def _cut(fd: int, start: int, size: int, most_bytes: int) -> int:
@@ -614,7 +720,7 @@ def _compress(fd: int, segment: Segment, look: Callable[[bytes], None], target: 
     while position < segment.end:
         chunk = os.pread(fd, min(_CHUNK_BYTES, segment.end - position), position)
         if not chunk:
-            raise _Replaced(segment.stream)  # it was cut off meanwhile
+            raise _StreamReplaced(segment.stream)  # it was cut off meanwhile
         look(chunk)
         target.write(packer.compress(chunk))
         position += len(chunk)

@@ -37,15 +37,15 @@ class Shipping:
         """Prepare to ship the run of an experiment to the bucket of a URL, which is checked."""
         self._folder, self._wish = folder, wish_of(folder, url)
         self._exp_id = exp_id
+        self._again = f"`mlv push {folder} {self._wish.url}`"
         self._order: Order | None = None
         self._path: Path | None = None
         self._next_report = 0.0
 
     def order(self, run: str) -> None:
         """Say what the run wants, before anybody can see the run: whoever outlives this process ships it."""
-        again = f"`mlv push {self._folder} {self._wish.url}`"
         self._order = Order(
-            NAME, again, str(self._folder.absolute()), self._exp_id, run, Owner.current().to_data(), module_path()[:-1],
+            NAME, self._again, str(self._folder.absolute()), self._exp_id, run, Owner.current().to_data(), module_path()[:-1],
             self._wish.to_bytes(), SHIPPER,
         )  # fmt: skip
         self._path = orders.keep(self._order) if can_launch() else None
@@ -64,7 +64,9 @@ class Shipping:
             else:
                 orders.begin_unkept(self._order)
         except OSError as error:
-            warn(f"{self._folder} is not shipped: {error}. {self._order.again} ships it afterwards", MlvWarning)
+            warn(f"{self._folder} is not shipped: {error}. {self._again} ships it afterwards", MlvWarning)
+            if not can_launch():
+                self._order = None  # nobody would come, however long the end of the run waited
 
     def wake(self) -> None:
         """Ask for what there is by now to be shipped at once."""
@@ -143,7 +145,7 @@ class Shipping:
     def _warn_of_delay(self, lines: int, files: int, waited_s: float, *, is_done: bool) -> None:
         amounts = [words.size(lines) + " of lines" if lines else "", words.counted(files, "file") if files else ""]
         late = f"{' and '.join(filter(None, amounts))} of {self._folder} are not in {self._wish.url} after {waited_s:.0f} s"
-        position, again = positions.read(self._folder, self._wish.url), self._order.again if self._order is not None else ""
+        position, again = positions.read(self._folder, self._wish.url), self._again
         reason = f": {position.problem}" if position is not None and position.problem else ""
         if complaint := orders.complaint(self._folder, NAME):
             warn(f"{late}: the process that ships stopped ({complaint}). {again} ships them", MlvWarning)

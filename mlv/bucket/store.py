@@ -125,17 +125,22 @@ def checked_url(url: str) -> tuple[str, dict[str, str]]:
     Raises:
         InvalidArgument: As `open_store`.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not shown: it may hold a credential
+        raise InvalidArgument("the URL of a bucket has brackets that are no address: write it as s3://bucket/prefix") from None
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme not in SCHEMES:
         schemes = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise InvalidArgument(f"the scheme of {url!r} is none of {schemes}: give the URL of a bucket", url=url)
-    if parts.password is not None or parts.username is not None:
-        shown = urlunsplit((parts.scheme, f"***@{parts.hostname or ''}", parts.path, "", ""))
+        # Without what may be a secret.
+        shown = f"{parts.scheme}://***" if "@" in url else urlunsplit((*parts[:3], "", ""))
+        raise InvalidArgument(f"the scheme of {shown!r} is none of {schemes}: give the URL of a bucket", url=shown)
+    # A secret key may hold a slash or worse, behind which `@` is no more that of a user; no bucket has a colon in its name.
+    if "@" in parts.netloc or ":" in parts.netloc or "@" in options.get("endpoint", ""):
         raise InvalidArgument(
-            f"the URL {shown} holds a user or password, and URLs are written into files: set the variables of the client "
-            f"instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            f"a URL of {parts.scheme}:// holds a user or password, and URLs are written into files: set the variables of the "
+            f"client instead, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(options.keys() - set(_OPTIONS[parts.scheme])):
         # Without values: one of them may be a secret.
         allowed = f"the options {' and '.join(_OPTIONS[parts.scheme])}" if _OPTIONS[parts.scheme] else "no options"
@@ -255,9 +260,9 @@ class _Store:
                 result = self._obstore.get(self._client, key, options={"range": (start, end)})
                 return bytes(result.bytes()), result.meta["size"]
             except Exception as error:
-                if _NO_RANGE in str(error):
+                if self._shows(error, key, _NO_RANGE):
                     return None
-                if any(text in str(error) for text in _BEHIND_THE_END):
+                if self._shows(error, key, *_BEHIND_THE_END):
                     return b"", 0
                 raise
 
@@ -343,16 +348,25 @@ class _Store:
         except Exception as error:
             raise self._translated(error, key) from error
 
+    def _shows(self, error: Exception, key: str, *signs: str) -> bool:
+        """Return whether the text of an error holds a sign, other than in the names that it repeats."""
+        text, names = str(error), f"{self._base} {key}"
+        return any(sign in text and sign not in names for sign in signs)
+
     def _translated(self, error: Exception, key: str) -> Exception:
         """Return the error of ours that an error of the client stands for."""
         errors, text = self._errors, str(error)
+        if _NO_PATH in text:
+            reason = _first_line(text.rpartition(_NO_PATH)[2].strip(" :"))
+            text = f"{self.url} cannot be listed, as a key in it is no path ({reason}): remove that object"
+            return BucketError(text, url=self.url)
         if isinstance(error, (errors.AlreadyExistsError, errors.PreconditionError)):
             return FileExistsError(key)
-        if "NoSuchBucket" in text or "ContainerNotFound" in text or "The specified bucket does not exist" in text:
+        if self._shows(error, key, *_NO_BUCKET):
             return BucketMissing(f"{self.url}: there is no such bucket; make it, or correct the URL", url=self.url)
         if isinstance(error, FileNotFoundError):
             return NoSuchObject(f"{self.url}: there is no object {key!r}", url=self.url, key=key)
-        if any(address in text for address in _METADATA):
+        if self._shows(error, key, *_METADATA):
             return BucketDenied(
                 f"{self.url}: there are no credentials, neither in variables such as {_FIRST_VARIABLE[self._scheme]}, nor of "
                 f"this machine. {_ADVICE[self._scheme]}",
@@ -360,15 +374,19 @@ class _Store:
                 key=key,
             )
         denied = (errors.PermissionDeniedError, errors.UnauthenticatedError, PermissionError)
-        if isinstance(error, denied) or any(code in text for code in _DENIALS) or _is_bare_refusal(text):
-            advice = _CLOCK if "RequestTimeTooSkewed" in text else "Look at the credentials, and at the policy of the bucket"
+        if isinstance(error, denied) or self._shows(error, key, *_DENIALS) or _is_bare_refusal(text):
+            advice = (
+                _CLOCK
+                if self._shows(error, key, "RequestTimeTooSkewed")
+                else "Look at the credentials, and at the policy of the bucket"
+            )
             return BucketDenied(
                 f"{self.url} refuses access to {key or 'the root'!r}: {_reason(text)}. {advice}", url=self.url, key=key
             )
         if isinstance(error, (ValueError, errors.NotSupportedError, errors.InvalidPathError)):
             return BucketError(f"{self.url} cannot hold an object {key!r}: {_first_line(error)}", url=self.url, key=key)
         if isinstance(error, (errors.BaseError, OSError)):
-            reason = f"no answer within {self._timeout_s:g} s" if "kind: Timeout" in text else _reason(text)
+            reason = f"no answer within {self._timeout_s:g} s" if self._shows(error, key, "kind: Timeout") else _reason(text)
             return BucketUnreachable(f"{self.url} does not answer as it should: {reason}", url=self.url, key=key)
         return error
 
@@ -387,6 +405,11 @@ _DENIALS = (
     "status code: 403",
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
+
+_NO_PATH = "Encountered object with invalid path"
+"""The sign of a listing with a key such as `a//b`, which the client cannot pass over."""
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
+"""Signs that there is no such bucket."""
 
 _NO_RANGE = "non-partial response"
 """The sign of a store that answers with the whole object, as that of rclone does."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from mlv.audit.activity import Surroundings
@@ -12,8 +14,8 @@ from mlv.audit.findings import Finding, Report
 from mlv.audit.verify import examined
 from mlv.bucket.contents import DamagedSegment, ExperimentObjects, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, Version, listed
-from mlv.bucket.segments import chain
-from mlv.bucket.store import ObjectStore, checked_url, open_store
+from mlv.bucket.segments import SegmentSlice, chain
+from mlv.bucket.store import ObjectStore, StoredObject, checked_url, open_store
 from mlv.digests import sha256
 from mlv.errors import NoSuchObject, NotAnExperiment
 from mlv.events import RunStarted
@@ -22,6 +24,10 @@ from mlv.store.contents import folder_content
 from mlv.store.seals import line_digest, run_and_seq
 
 _THREADS = 8
+IN_MEMORY_BYTES = 32 << 20
+"""Bytes of a segment."""
+_LOOKS = 4
+"""Listings of an experiment whose objects go away between listing and reading, before that is an error."""
 
 
 def verify_url(url: str, expect: str | None = None, *, with_files: bool = False, store: ObjectStore | None = None) -> Report:
@@ -41,8 +47,17 @@ def verify_url(url: str, expect: str | None = None, *, with_files: bool = False,
     """
     store = store or open_store(url)
     address, _ = checked_url(url)
+    for _ in range(_LOOKS - 1):
+        with suppress(NoSuchObject):  # segments were merged since they were listed, or meta.json was redacted
+            return _judged(address, store, expect, with_files)
+    return _judged(address, store, expect, with_files)
+
+
+def _judged(address: str, store: ObjectStore, expect: str | None, with_files: bool) -> Report:
     there = listed(store.objects())
     own = there.experiments.get("")
+    if own is not None and own.lost:  # twice: segments may have been merged while the first pages were listed
+        own = listed(store.objects()).experiments.get("")
     if own is None:
         advice = f"`mlv ls {address}` lists those below" if there.experiments else "give the URL of one"
         raise NotAnExperiment(f"{address} is no experiment: {advice}", path=address)
@@ -76,16 +91,13 @@ class _BucketSubject:
             offset += len(line)
 
     def meta(self) -> bytes:
-        try:
-            return self._objects.get(self._there.metas[-1])
-        except NoSuchObject as error:
-            raise FileNotFoundError(0, "it was removed a moment ago", layout.META) from error
+        return self._objects.get(self._there.metas[-1])
 
     def odd_streams(self) -> list[str]:
         return []
 
     def surroundings(self) -> Surroundings:
-        return Surroundings({}, [], [], has_housekeeping=False, is_arriving=not self._there.is_whole)
+        return Surroundings({}, [], [], has_housekeeping=False, is_arriving=self._is_arriving)
 
     def remembered_ends(self) -> dict[str, str]:
         return {}
@@ -100,8 +112,15 @@ class _BucketSubject:
 
     def own_findings(self) -> Iterator[Finding]:
         yield from self._findings
-        if not self._there.is_whole:
+        yield from (Finding("missing", loss) for loss in self._there.losses)
+        if self._is_arriving:
             yield Finding("unproven", "not everything was shipped yet: verify again later")
+
+    @cached_property
+    def _is_arriving(self) -> bool:
+        """Whether a copy may be on its way that was not whole before."""
+        lost = self._there.lost
+        return not self._there.is_whole and not (lost and self._there.copies <= lost.keys())
 
     # Lines.
 
@@ -140,14 +159,26 @@ class _BucketSubject:
             for each, compressed in zip(slices, fetched, strict=True):
                 try:
                     # All of it before any: of a damaged one nothing counts, and another may cover its bytes.
-                    content = b"".join(lines_of(each.segment, compressed))
+                    yield from self._checked(each, compressed, held[each.segment])
                 except DamagedSegment as error:
                     self._findings.append(Finding("edited", f"{held.pop(each.segment).key} is passed over: {error}"))
                     break
-                yield each.of(content)
                 position = each.end
             else:
                 return
+
+    def _checked(self, piece: SegmentSlice, compressed: Iterable[bytes], stored: StoredObject) -> Iterable[bytes]:
+        """Return the bytes of a slice; of a large segment, which may be a small object, they are read once more.
+
+        Raises:
+            DamagedSegment: The segment is damaged.
+        """
+        chunks = lines_of(piece.segment, compressed)
+        if piece.segment.end - piece.segment.start <= IN_MEMORY_BYTES:
+            return [piece.of(b"".join(chunks))]
+        for _ in chunks:
+            pass
+        return _behind(piece.start - piece.segment.start, lines_of(piece.segment, self._objects.chunks(stored)))
 
     # Files.
 
@@ -164,7 +195,7 @@ class _BucketSubject:
             yield from self._of_content(path, history, files)
 
     def _absent(self, path: str, text: str) -> Finding:
-        if self._there.is_whole:
+        if not self._is_arriving:
             return Finding("missing", f"{text}. Ship it again", path)
         return Finding("unproven", f"{text}: it is not shipped yet", path)
 
@@ -181,7 +212,7 @@ class _BucketSubject:
             is_there = folder_content(sorted(rows, key=lambda row: row[0].encode())).sha256 == expected
         if is_there:
             return
-        if self._there.is_whole:
+        if not self._is_arriving:
             yield Finding("edited", f"{path} holds other bytes than were published last, SHA-256 {expected}", path)
         else:
             yield Finding("unproven", f"{path} was published again, and that is not shipped yet", path)
@@ -193,11 +224,21 @@ class _BucketSubject:
         return digest.hexdigest()
 
 
+def _behind(start: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes from `start` on."""
+    for chunk in chunks:
+        yield chunk[start:]
+        start = max(0, start - len(chunk))
+
+
 def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield lines, newline included; the last may lack it."""
-    remainder = b""
+    begun: list[bytes] = []  # of one line, joined once: it may be long
     for chunk in chunks:
-        *lines, remainder = (remainder + chunk).split(b"\n")
-        yield from (line + b"\n" for line in lines)
-    if remainder:
+        begin, *others = chunk.split(b"\n")
+        begun.append(begin)
+        for other in others:
+            yield b"".join([*begun, b"\n"])
+            begun = [other]
+    if remainder := b"".join(begun):
         yield remainder

@@ -35,7 +35,7 @@ _BY_USE = (
 """The order of the commands in the help; any other command comes last."""
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """Commands below one command, without a type behind flags."""
 
     def get_params(self, ctx: Any) -> Any:
@@ -43,7 +43,7 @@ class Group(TyperGroup):
         return _without_types(super().get_params(ctx))
 
 
-class _Commands(Group):
+class _Commands(CommandGroup):
     """The commands, with every error of theirs as one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -54,7 +54,7 @@ def _check(trait: probe.Trait) -> Check:
     return Check("bucket", trait.name, trait.text, (NOTE if trait.advice else OK) if trait.holds else worst, trait.advice)
 
 
-def _check_of_use(use: probe.Use, outcome: probe.Outcome) -> Check:
+def _check_of_use(use: probe.BucketUse, outcome: probe.ProbeOutcome) -> Check:
     if use.is_safe:
         return Check("safe", use.name, "yes")
     return Check("safe", use.name, f"no: {', '.join(use.missing)}", NOTE if outcome.ship.is_safe else CHANGE)

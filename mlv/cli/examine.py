@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlv import settings, words
 from mlv.bucket import positions
-from mlv.bucket.positions import Position
+from mlv.bucket.positions import ShippedPosition
 from mlv.store import blobs, layout
 from mlv.transport import spool
 from mlv.transport.header import look
@@ -34,8 +34,8 @@ _FSYNC_SHARE = 0.25
 """The largest share of its time that the writer should spend in fsync."""
 _MOST_LATE = 10
 """Experiments that are named of those that are behind in one bucket."""
-_STUCK_S = 300.0
-"""Seconds behind from which on a process that ships is thought to be gone."""
+_STUCK_S = 600.0
+"""Seconds behind from which on a process that ships is thought to be gone: some streams it ships every five minutes alone."""
 _SKEW_S = 2.0  # file systems keep times of a second or two
 _IN_MEMORY = ("tmpfs", "ramfs")
 
@@ -318,7 +318,7 @@ def _name_of(error: OSError) -> str:
 def _buckets(folder: Path) -> Iterator[Check]:
     """Yield how far the copies in each bucket are behind, where experiments are shipped."""
     now = datetime.now(timezone.utc)
-    lags: dict[str, list[tuple[float, str, Position]]] = {}
+    lags: dict[str, list[tuple[float, str, ShippedPosition]]] = {}
     for exp in layout.walk(folder):
         for position in positions.positions_of(exp):
             lags.setdefault(position.url, []).append((positions.lag_s(exp, position, now), str(exp), position))

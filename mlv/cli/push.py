@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from threading import Event
 from time import monotonic
 from typing import Any
 
 from mlv import words
-from mlv.bucket.patience import Patience, jittered
+from mlv.bucket.patience import ShippingPatience, Stop, jittered
 from mlv.bucket.push import Push
 from mlv.bucket.shipper import Shipped
 from mlv.bucket.store import open_store
@@ -56,7 +55,7 @@ def _once(push: Push) -> list[Shipped]:
 
 def _followed(push: Push, root: Path, report: _Report, every_s: float) -> bool:
     """Push again and again until SIGTERM, which ships once more, or Ctrl-C; return whether the last time was well."""
-    stopped, patience, is_well, told = Event(), Patience(), True, ""
+    stopped, patience, is_well, told = Stop(), ShippingPatience(), True, ""
 
     def stop(*_: Any) -> None:
         stopped.set()

@@ -12,7 +12,7 @@ from time import monotonic
 
 from mlv import words
 from mlv.cli.screen import say
-from mlv.errors import BucketError, ExperimentBusy, InvalidArgument, NotAnExperiment
+from mlv.errors import InvalidArgument, MlvError, NotAnExperiment
 from mlv.store import layout
 from mlv.store.mirrors import is_mirrored
 from mlv.store.paths import BUCKETS
@@ -29,9 +29,8 @@ def url_of(word: str | os.PathLike[str]) -> str | None:
 
     A path of the library, which has one slash for two, is taken for the URL that it was.
     """
-    text = os.fspath(word)
-    match = _URL.fullmatch(text)
-    if match is None or os.path.exists(text):
+    match = _URL.fullmatch(os.fspath(word))
+    if match is None:
         return None
     scheme, behind = match[1], _ENDPOINT.sub(r"\1://", match[2])
     return f"{scheme}:///{behind}" if scheme == "file" else f"{scheme}://{behind}"
@@ -91,7 +90,7 @@ def refuse(word: str | os.PathLike[str], argument: str) -> None:
 
 
 class Refresher:
-    """Looks for new segments now and then, for commands that follow a mirror; a store that is away is waited for."""
+    """Looks for new segments now and then, for commands that follow a mirror; it waits for a store or a disk in trouble."""
 
     def __init__(self, url: str) -> None:
         """Take the URL of a mirror that was brought up to date a moment ago."""
@@ -108,7 +107,7 @@ class Refresher:
         try:
             self._mirror.refresh()
             self._problem = ""
-        except (BucketError, ExperimentBusy, NotAnExperiment) as error:
+        except MlvError as error:  # the store is away, or there is no room for the mirror just now
             if str(error) != self._problem:
                 self._problem = str(error)
                 say(f"{error}; trying again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -11,11 +11,12 @@ from rich.text import Text
 from mlv import words
 from mlv.audit.findings import VERDICTS, Finding, Report
 from mlv.audit.verify import verify
-from mlv.audit.verify_many import verify_many
+from mlv.audit.verify_many import Judged, verify_many
+from mlv.cli import urls
 from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, print_json, styled
-from mlv.errors import InvalidArgument
+from mlv.errors import InvalidArgument, MlvError
 
 
 def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
@@ -45,8 +46,10 @@ def show(report: Report, as_json: bool) -> bool:
     return report.verdict == "intact"
 
 
-def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str | None) -> bool:
+def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str | None, *, with_files: bool = False) -> bool:
     """Print the verdict on each experiment, and how many have it; return whether all are `intact`.
+
+    Mirrors are judged by what lies in the bucket, as they lack the files that nobody opened.
 
     Raises:
         InvalidArgument: There is a digest to expect, which is that of one experiment; or `on` names no executor.
@@ -58,7 +61,7 @@ def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str
         )
     screen = None if as_json else Screen()
     counts: Counter[str] = Counter()
-    for judged in verify_many(folders, on):
+    for judged in _judged(folders, on, with_files):
         counts[judged.report.verdict if judged.report is not None else _UNREADABLE] += 1
         if judged.report is not None:
             _print(judged.report, screen)
@@ -73,6 +76,23 @@ def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str
 
 
 _UNREADABLE = "not read"
+
+
+def _judged(folders: Sequence[Path], on: str | None, with_files: bool) -> Iterator[Judged]:
+    """Yield the report on each experiment in their order."""
+    addresses = {folder: urls.mirrored_url(folder) for folder in folders}
+    own = verify_many([folder for folder, url in addresses.items() if url is None], on)
+    for folder, url in addresses.items():
+        yield next(own) if url is None else _judged_in_bucket(folder, url, with_files)
+
+
+def _judged_in_bucket(folder: Path, url: str, with_files: bool) -> Judged:
+    from mlv.bucket.verifying import verify_url  # experiments on a disk do without
+
+    try:
+        return Judged(folder, verify_url(url, with_files=with_files))
+    except MlvError as error:
+        return Judged(folder, None, str(error))
 
 
 def _print(report: Report, screen: Screen | None) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from mlv.executors import On
-    from mlv.query.many.tasks import Batch
+    from mlv.query.many.tasks import TaskBatch
 
 
 class DigestReader:
@@ -102,7 +102,7 @@ class DigestReader:
         return None if folder is None else self.digest(folder, Depth.SETTINGS)
 
 
-def _read(depth: Depth, batch: Batch[Path]) -> list[tuple[Path, tuple[Any, Digest] | None]]:
+def _read(depth: Depth, batch: TaskBatch[Path]) -> list[tuple[Path, tuple[Any, Digest] | None]]:
     """Read experiments, without their meta.json; None for one that cannot be read."""
     entries: list[tuple[Path, tuple[Any, Digest] | None]] = []
     for folder in batch.items:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlv.experiment.opening.setup import checked_tags
+from mlv.store.mirrors import is_mirrored
 from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
@@ -101,12 +102,15 @@ class Housekeeping:
         Raises:
             ExperimentBusy: A run goes on, here or in a sub-experiment.
             SavedirUnusable: It cannot be moved, or not all of it can be deleted.
+            OnlyRead: It is in a bucket.
         """
         from mlv.experiment.opening.resting import check_rest  # `import mlv` does without
         from mlv.store import moves  # `import mlv` does without
 
         if self._session.is_disabled or self._session.is_silent:
             return None
+        if is_mirrored(self._folder):
+            self._writable()  # refuses: the bucket would have it still
         check_rest(self._folder, "removed")
         trash = moves.trash_path(self._folder, datetime.now(timezone.utc))
         moves.move(self._folder, trash, is_noted=False)

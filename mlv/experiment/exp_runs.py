@@ -84,10 +84,8 @@ class Running:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
 
         With `outputs=True`, return when the run's outputs hold it as well; False if one of them does not within the time.
-        With `shipped=True`, return when the bucket holds all lines so far; False, and a warning, if that takes longer.
-
-        Raises:
-            InvalidArgument: `shipped=True` of a run that is not shipped.
+        With `shipped=True`, return when the bucket holds all lines so far; False, and a warning, if that takes longer, or the
+        run is not shipped.
         """
         return self._session.flush(timeout, outputs, shipped)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL
-from mlv.errors import InvalidArgument, MlvWarning, WritingStalled
+from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunStarted
 from mlv.experiment import signals
 from mlv.experiment.active_run import (
@@ -29,7 +29,7 @@ from mlv.experiment.active_run import (
 )
 from mlv.experiment.endings import Ending, Scope, ending_of
 from mlv.experiment.idle_channels import Closed, Unstarted
-from mlv.notices import warn
+from mlv.notices import warn, warn_once
 from mlv.projections import outputs as outputs_
 from mlv.protocols import Channel, Cursor
 from mlv.state import State
@@ -329,9 +329,6 @@ class Session:
         """Wait until all events of this process are on the disk; if the time is too short, warn and return False.
 
         With `outputs`, wait until the outputs hold them as well; with `shipped`, until the bucket does.
-
-        Raises:
-            InvalidArgument: `shipped` is asked of a run that is not shipped.
         """
         began = monotonic()
         run = self.shared.run
@@ -339,13 +336,16 @@ class Session:
             return True
         run.report_failures()
         if shipped and run.shipping is None and not self.is_disabled:
-            text = "flush(shipped=True) of a run that is not shipped: give ship='s3://bucket/runs' to Exp, or set MLV_SHIP"
-            raise InvalidArgument(text, shipped=shipped)
+            # No error: the same script may run where nothing is shipped.
+            text = "flush(shipped=True) of a run that is not shipped: give Exp ship='s3://bucket/runs', or set MLV_SHIP"
+            warn_once(text, MlvWarning)
         if run.channel.flush(timeout_s):
             deadline = began + timeout_s
             are_up = [
                 not outputs or self.is_disabled or run.outputs.wait(max(0.0, deadline - monotonic())),
-                not shipped or run.shipping is None or run.shipping.wait(max(0.0, deadline - monotonic())),
+                not shipped
+                or self.is_disabled
+                or (run.shipping is not None and run.shipping.wait(max(0.0, deadline - monotonic()))),
             ]
             return all(are_up)
         if run.is_gone:

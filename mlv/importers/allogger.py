@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from heapq import merge
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from mlv.errors import MissingExtra
 from mlv.experiment.importing.source import EPOCH, Item, RunBegins, SourceEvent, SourceExperiment, SourcePoints
 from mlv.importers import hdf5, own_files, tables, values
 from mlv.importers.endings import end_of
+from mlv.importers.growing import behind_recorded
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.log_lines import LogForm
 from mlv.importers.reading import UNREADABLE, Opened, SourceReading, Unit, unreadable
@@ -35,6 +37,7 @@ _LINES = LogForm(
 )
 _BLOCK_BYTES = 1 << 20
 _MOST_POINTS = 1000
+_LONGEST_S = 1e9  # a damaged time is none, as NaN is none
 
 
 class _Table(NamedTuple):
@@ -140,19 +143,34 @@ def _messages(path: Path, reading: SourceReading) -> Iterator[Item]:
 
 
 def _rows(table: _Table, covered: set[str], reading: SourceReading) -> Iterator[Item]:
-    """Yield the rows of a file's tables by their times: seconds since its writer began, as the time itself has 128 s steps."""
+    """Yield the rows of a file's tables: numbers by their times, and the arrays of each table as a run of its own.
+
+    Times are seconds since the writer began, as the time itself has 128 s steps. Rows of one time may come to the file at
+    several, and each table may be behind the others.
+    """
     run, latest = table.path.name, table.begun
     yield RunBegins(run, table.begun)
     with hdf5.opened(table.path) as file, ExitStack() as stack:
-        series = []
+        series, arrays = [], []
         for kind, key, dataset in _tables_of(file):
-            if kind != "scalar" or key not in covered:
-                series.append(_points(kind, key, dataset, reading))
+            if dataset.dtype["value"].shape:
+                arrays.append((f"{run} {kind}/{key}", key, dataset))
+            elif kind != "scalar" or key not in covered:
+                series.append(_points(key, dataset, reading))
                 stack.callback(series[-1].close)
-        for item in _batched(run, table.begun, merge(*series, key=lambda point: (point.elapsed_s, point.key))):
+        points = merge(*series, key=lambda point: (point.elapsed_s, point.key))
+        for item in _numbers(run, table.begun, points, reading):
             time = item.time if isinstance(item, SourceEvent) else moment(max(item.times_us) / 1e6)
             latest = max(latest, time or latest)
             yield item
+        for name, key, dataset in arrays:
+            yield RunBegins(name, table.begun, parent=run)
+            last = table.begun
+            for point in _points(key, dataset, reading):
+                time = moment(_time_us(table.begun, point) / 1e6) or table.begun
+                last = max(last, time)
+                yield SourceEvent(name, time, "array", values.array(point.value), key, point.step)
+            yield from end_of(name, last, None, lambda run: [], reading, length="", has_ends=False)
     yield from end_of(run, latest, None, lambda run: [], reading, length="", has_ends=False)
     reading.advance(table.path.stat().st_size)
 
@@ -160,40 +178,38 @@ def _rows(table: _Table, covered: set[str], reading: SourceReading) -> Iterator[
 class _Point(NamedTuple):
     elapsed_s: float
     key: str
-    kind: str
     step: int
     value: Any
 
 
-def _points(kind: str, key: str, dataset: Any, reading: SourceReading) -> Any:
+def _points(key: str, dataset: Any, reading: SourceReading) -> Any:
     rows = max(1, _BLOCK_BYTES // dataset.dtype.itemsize)
     for block in hdf5.blocks(dataset, rows, reading):
         columns = (block["walltime"].tolist(), block["step"].tolist())
         column = block["value"].tolist() if block["value"].ndim == 1 else block["value"]
         for elapsed_s, step, value in zip(*columns, column, strict=True):
-            yield _Point(elapsed_s if elapsed_s == elapsed_s else 0.0, key, kind, step, value)
+            yield _Point(elapsed_s if abs(elapsed_s) < _LONGEST_S else 0.0, key, step, value)
 
 
-def _batched(run: str, begun: datetime, points: Iterable[_Point]) -> Iterator[SourcePoints | SourceEvent]:
-    """Yield numbers many at a time, and arrays one by one."""
-    begun_us = round((begun - EPOCH).total_seconds() * 1e6)
-    batch: list[_Point] = []
+def _numbers(
+    run: str, begun: datetime, points: Iterable[_Point], reading: SourceReading
+) -> Iterator[SourcePoints | SourceEvent]:
+    """Yield numbers, many at a time where none was recorded before."""
+    batches = _batched(run, begun, points)
+    if next(reading.recorded_metrics(run), None) is None:
+        yield from batches
+    else:
+        rows = (event for batch in batches for event in batch.events())
+        yield from behind_recorded(rows, run, reading, is_timed=True)
 
-    def taken() -> SourcePoints:
-        times = [begun_us + round(point.elapsed_s * 1e6) for point in batch]
+
+def _batched(run: str, begun: datetime, points: Iterable[_Point]) -> Iterator[SourcePoints]:
+    points = iter(points)
+    while batch := list(islice(points, _MOST_POINTS)):
+        times = [_time_us(begun, point) for point in batch]
         columns = ([point.key for point in batch], [point.step for point in batch], [point.value for point in batch])
-        batch.clear()
-        return SourcePoints(run, times, *columns)
+        yield SourcePoints(run, times, *columns)
 
-    for point in points:
-        if isinstance(point.value, float):
-            batch.append(point)
-            if len(batch) >= _MOST_POINTS:
-                yield taken()
-            continue
-        if batch:
-            yield taken()
-        time = moment((begun_us + round(point.elapsed_s * 1e6)) / 1e6) or begun
-        yield SourceEvent(run, time, "array", values.array(point.value), point.key, point.step)
-    if batch:
-        yield taken()
+
+def _time_us(begun: datetime, point: _Point) -> int:
+    return round((begun - EPOCH).total_seconds() * 1e6) + round(point.elapsed_s * 1e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from ast import literal_eval
 from collections.abc import Iterator, Mapping
@@ -92,8 +93,9 @@ class _RecordFile:
                 record = _record(line)
                 printed = _PRINTED.match(line.rstrip(b"\r\n")) if record is None else None
                 if record is None and not line.endswith(b"\n"):  # a record is whole when its bracket is closed
-                    reading.takes_open_line(is_torn=True)
-                    break
+                    is_torn = line.startswith(_RECORD) or (printed is None and not reading.options.is_whole)
+                    if not reading.takes_open_line(is_torn=is_torn):
+                        break
                 begun = _start_of(record)
                 name = self._run_of(begun) if record is not None else run or self._run_of(None)
                 if name not in self._runs:
@@ -187,9 +189,10 @@ def _described(run: str, time: datetime, metric: Any, metadata: Any) -> Iterator
 
 def _seconds(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _time(record: Mapping[str, Any] | None) -> datetime | None:

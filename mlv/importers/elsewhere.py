@@ -15,7 +15,7 @@ from pathlib import Path
 from mlv.audit.merge import Tree
 from mlv.errors import MlvError, TaskNotDone
 from mlv.executors import On, executor_of, run_tasks
-from mlv.experiment.importing.writing import Imported, Prepared, prepare
+from mlv.experiment.importing.writing import Imported, PreparedExperiment, prepare
 from mlv.importers.reading import Options, SourceReading, Unit
 from mlv.importers.units import opened
 from mlv.store import blobs
@@ -29,7 +29,7 @@ _MOST, _MOST_BYTES = 16, 32 << 20
 class Made:
     """An account of what a worker made of a source."""
 
-    done: Prepared | Imported | None = None
+    done: PreparedExperiment | Imported | None = None
     events: Counter[str] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)

@@ -65,10 +65,13 @@ def datasets(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _members(group: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the members that lie in the file: a link may lead into any other file, or in circles."""
+    """Yield the members that lie in the file: a link may lead into any other file, or in circles.
+
+    Names of folders follow from theirs, so that `..` is none.
+    """
     h5py = package("h5py", "hdf5")
     for name in sorted(group):
-        if isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if name != ".." and isinstance(group.get(name, getlink=True), h5py.HardLink):
             yield name, group[name]
 
 

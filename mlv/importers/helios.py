@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -30,15 +31,35 @@ def units(listing: SourceListing) -> Iterator[Unit]:
     by_name: dict[str, list[Path]] = {}
     for folder in listing.folders:
         by_name.setdefault(folder.name, []).append(folder)
+    logs: dict[Path, Message] = {}
     for path in list(listing.files()):
         is_named = path.suffix == ".log" and (path.stem in by_name or _FILE.match(path.name))
         first = _LINES.first(path) if is_named else None
         if first is not None:
-            listing.take([path])
-            folders = by_name.get(path.stem, [])
-            events = [inner for folder in folders for inner in event_folders(listing, folder)]
-            size_bytes = size_of([path]) + sum(each.size_bytes for each in events)
-            yield Unit(NAME, path, size_bytes, _HeliosRun(path, first, folders, events, listing.place(path)[0]).open)
+            logs[path] = first
+    listing.take(logs)
+    by_stem: dict[str, list[Path]] = {}
+    for path in logs:
+        by_stem.setdefault(path.stem, []).append(path)
+    by_log: dict[Path, list[Path]] = {}
+    for stem, paths in by_stem.items():
+        for folder in by_name.get(stem, ()):
+            owner = _nearest(paths, folder)
+            if owner is not None:
+                by_log.setdefault(owner, []).append(folder)
+    for path, first in logs.items():
+        folders = by_log.get(path, [])
+        events = [inner for folder in folders for inner in event_folders(listing, folder)]
+        size_bytes = size_of([path]) + sum(each.size_bytes for each in events)
+        yield Unit(NAME, path, size_bytes, _HeliosRun(path, first, folders, events, listing.place(path)[0]).open)
+
+
+def _nearest(logs: Sequence[Path], folder: Path) -> Path | None:
+    """Return the log of a folder's name that shares most folders around with it; None where there is none, or several do."""
+    shared = {path: len(os.path.commonpath([path.parent, folder])) for path in logs}
+    most = max(shared.values(), default=0)
+    nearest = [path for path in logs if shared[path] == most]
+    return nearest[0] if len(nearest) == 1 else None
 
 
 class _HeliosRun:

@@ -12,7 +12,7 @@ from typing import Any
 from mlv.audit.merge import Tree
 from mlv.errors import ExperimentBusy, InvalidArgument, MlvError
 from mlv.executors import On
-from mlv.experiment.importing.writing import Imported, Prepared, import_experiment, is_outdated, place
+from mlv.experiment.importing.writing import Imported, PreparedExperiment, import_experiment, is_outdated, place
 from mlv.importers.elsewhere import Made, made_elsewhere
 from mlv.importers.listing import SourceListing
 from mlv.importers.reading import UNREADABLE, Options, SourceReading, Unit, unreadable
@@ -149,7 +149,7 @@ def _imported(
 def _taken(unit: Unit, made: Made, tree: Tree) -> Outcome | None:
     """Move what a worker made into the tree; None where that has changed since, so that it has to be made again."""
     done = made.done
-    if isinstance(done, Prepared):
+    if isinstance(done, PreparedExperiment):
         if is_outdated(done, tree):
             return None
         try:

@@ -30,6 +30,7 @@ _CLOCK = ("time", "time_elapsed", "num_updates")
 _STEP = re.compile(r"step_*\Z")
 _FOLDERS = ("models", "figures", "extra")
 _CONFIG = "config_dict.yaml"
+_LONGEST_S = 1e9  # a damaged time is none
 _BLOCK_ROWS = 1000
 """Of 5,000 bytes for each time."""
 
@@ -187,14 +188,14 @@ def _rows(
         for index in range(end - begin):
             at = {name: column[index] for name, column in clocks.items() if index < len(column)}
             elapsed, minute = at.pop("time_elapsed", None), _moment(at.pop("time", b""))
-            if not isinstance(elapsed, float) or elapsed != elapsed:
-                time = minute or time
+            if not isinstance(elapsed, float) or not abs(elapsed) < _LONGEST_S:
+                time, elapsed = minute or time, before
             elif elapsed < before or begin + index == 0:  # a logger that was loaded again counts from 0
                 time = since = max(time, minute or time)
                 since -= timedelta(seconds=elapsed)
             else:
                 time = since + timedelta(seconds=elapsed)
-            before = elapsed if isinstance(elapsed, float) else before
+            before = elapsed
             number = at.pop("num_updates", None)
             step = int(number) if isinstance(number, float) and number.is_integer() else None
             coordinates = {f"{name}_" if _STEP.match(name) else name: _whole(value) for name, value in at.items()}

@@ -7,13 +7,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
-from mlv.importers import json_files
+from mlv.importers import json_files, log_lines
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
-from mlv.store import layout
 
 NAME = "sacred"
 _RUN, _CONFIG, _METRICS, _INFO, _OUTPUT = "run.json", "config.json", "metrics.json", "info.json", "cout.txt"
@@ -69,10 +67,14 @@ class _SacredFolder:
         latest = max(latest, _time(run.get("stop_time")) or latest)
         trace = run.get("fail_trace")
         exception = _exception(trace) if isinstance(trace, list) and trace else None
+        output = self._folder / _OUTPUT
+        console = log_lines.PrintedFile(output) if reading.takes_file(output, self._folder) else None
+        if console is not None:
+            yield from console.items(_MAIN, created, reading)
         status = _STATUSES.get(str(run.get("status")))
         length = f"{count} points, heartbeat {run.get('heartbeat')}"
         yield from end_of(
-            _MAIN, latest, status, lambda name: self._last(name, run, config, latest, reading), reading,
+            _MAIN, latest, status, lambda name: self._last(name, run, config, latest, console, reading), reading,
             length=length, exception=exception,
         )  # fmt: skip
 
@@ -89,7 +91,13 @@ class _SacredFolder:
                 yield _time(time) or created, name, step if isinstance(step, (int, float)) else None, _plain(value)
 
     def _last(
-        self, name: str, run: dict[str, Any], config: dict[str, Any], time: datetime, reading: SourceReading
+        self,
+        name: str,
+        run: dict[str, Any],
+        config: dict[str, Any],
+        time: datetime,
+        console: log_lines.PrintedFile | None,
+        reading: SourceReading,
     ) -> Iterator[SourceEvent]:
         recorded = reading.recorded_params
         added = {key: value for key, value in config.items() if recorded is not None and key not in recorded}
@@ -100,21 +108,13 @@ class _SacredFolder:
             totals["result"] = _plain(run["result"])
         if totals:
             yield SourceEvent(name, time, "summary", totals)
-        for line in self._printed(reading):
-            data = {"level": "info", "message": line}
-            yield SourceEvent(name, time, "message", data, "stdout", stream=layout.CONSOLE_STREAM)
+        if console is not None:
+            yield from console.last(name, time)
         for label, path in self._files(run):
             if reading.takes_file(path, self._folder.parent):
                 yield SourceEvent(name, time, "file", SourceFile(path, path.suffix, is_linked=True), label)
             else:
                 reading.leave("files that are gone, or lie elsewhere")
-
-    def _printed(self, reading: SourceReading) -> Iterator[str]:
-        path, lines = self._folder / _OUTPUT, TerminalLines()
-        if reading.takes_file(path, self._folder):
-            reading.advance(path.stat().st_size)
-            yield from lines.add(path.read_bytes(), 0.0)
-            yield from lines.last()
 
     def _files(self, run: dict[str, Any]) -> Iterator[tuple[str, Path]]:
         """Yield name and path of artifacts, resources and sources; trees are moved, so absolute paths only tell names."""

@@ -84,13 +84,14 @@ def array(value: Any) -> dict[str, Any]:
 
 def unique(names: Iterable[Any]) -> list[str]:
     """Return names as texts, each once: a later one of the same name gets a number."""
-    result: list[str] = []
+    result: dict[str, None] = {}  # which finds one of tens of thousands at once
+    numbers: dict[str, int] = {}
     for name in map(str, names):
-        candidate, number = name, 2
+        candidate, number = name, numbers.get(name, 2)
         while candidate in result:
             candidate, number = f"{name}_{number}", number + 1
-        result.append(candidate)
-    return result
+        result[candidate], numbers[name] = None, number
+    return list(result)
 
 
 def histogram(counts: Sequence[float], edges: Sequence[float]) -> dict[str, Any] | None:

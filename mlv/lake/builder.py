@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,6 +19,7 @@ from mlv.errors import (
     BucketDenied,
     BucketUnreachable,
     InvalidArgument,
+    LakeBusy,
     LakeDamaged,
     LakeError,
     LakeMissing,
@@ -34,12 +35,13 @@ from mlv.lake.lease import alone
 from mlv.lake.planner import Folder, Planner, run_survey
 from mlv.lake.plans import Plan, Positions
 from mlv.lake.record import KEY as RECORD
-from mlv.lake.record import LOOKS, Record, latest_look, make_record, note_look, read_record
-from mlv.lake.sources import Source, TreeSource
-from mlv.lake.tables import Tables, checked
+from mlv.lake.record import LOOKS, LakeRecord, latest_look, make_record, note_look, read_record
+from mlv.lake.sources import LogSource, TreeSource
+from mlv.lake.tables import LakeTables, checked
 from mlv.lake.tasks import NewFile, Task, TaskResult, blocks_of, run_task, tables_from
 from mlv.notices import warn
 from mlv.optional import package
+from mlv.store import layout
 
 CHECKPOINT_PLANS = 64
 """After so many plans their positions are written in one object, so that a builder elsewhere need not read all plans."""
@@ -97,7 +99,7 @@ def build(
     Raises:
         InvalidArgument: There is no such folder, or the URL cannot be used.
         LakeDamaged, LakeTooNew: What is at the URL is not what this version of mlv can go on with.
-        LakeBusy: Another builder is at work, and the store does not keep two apart.
+        LakeBusy: Another builder is at work, and the store does not keep two apart; or the lake is being removed.
         LakeError, BucketError: The lake cannot be written.
         MissingExtra: An optional package is not installed.
     """
@@ -121,7 +123,7 @@ def build(
         time.sleep(max(0.0, every_s - (time.monotonic() - started)))
 
 
-def source_of(src: str | os.PathLike[str]) -> Source:
+def source_of(src: str | os.PathLike[str]) -> LogSource:
     """Return the source at a path or URL.
 
     Raises:
@@ -139,7 +141,7 @@ def rebuild(src: str | os.PathLike[str], url: str | os.PathLike[str], on: On = N
     """Remove a lake, and build it anew: its tables are missing meanwhile, and nobody else may build it.
 
     Raises:
-        LakeDamaged: Another program's table is there: nothing is removed.
+        LakeDamaged: Another program's table is there, or other objects in the folder of a table: nothing is removed.
         InvalidArgument, LakeError, BucketError, MissingExtra: As `build`.
     """
     source, url = source_of(src), checked(url)
@@ -151,53 +153,83 @@ def remove(url: str) -> None:
     """Remove what mlv made below a root; no other objects.
 
     Raises:
-        LakeDamaged: Another program's table is there: nothing is removed.
+        LakeDamaged: Another program's table is there, or other objects in the folder of a table: nothing is removed.
     """
     store = open_store(url)
     try:
         record = read_record(store)
     except LakeMissing:
+        store.delete(_REMOVAL)
         return
-    tables = Tables(url, record.id)
+    tables = LakeTables(url, record.id)
+    keys = {name: [stored.key for stored in store.objects(name)] for name in TABLES}
     for name in TABLES:
-        tables.opened(name)
-    # The record last: what is half removed is still known as a lake.
-    for folder in (*TABLES, plans.FOLDER, plans.DONE, plans.POSITIONS, LOOKS):
+        tables.refuse_others(name)
+        _refuse_foreign(store, [key for key in keys[name] if not key.startswith(tables.prefixes(name))])
+    # Without some of its objects a lake would seem to be whole.
+    store.create(_REMOVAL, b"{}\n")
+    for name in TABLES:
+        for key in keys[name]:
+            store.delete(key)
+    for folder in (plans.FOLDER, plans.DONE, plans.POSITIONS, LOOKS):
         for stored in list(store.objects(folder)):
             store.delete(stored.key)
     store.delete(RECORD)
+    store.delete(_REMOVAL)
 
 
-def _refuse_tables(store: ObjectStore) -> None:
-    """Refuse a root that has tables and no record.
+_REMOVAL = f"{layout.HOUSEKEEPING}/removal.json"
+"""Is there while a lake is being removed."""
+
+
+def _refuse_foreign(store: ObjectStore, keys: Iterable[str]) -> None:
+    """Refuse a folder of a table in which somebody else keeps something: a rebuild would remove it.
 
     Raises:
-        LakeDamaged: There is a table.
+        LakeDamaged: There is an object.
+    """
+    for key in keys:
+        text = (
+            f"{store.url}/{key} lies where a table is to be, and this lake has not made it: give an empty folder for the lake"
+        )
+        raise LakeDamaged(text, url=store.url, key=key)
+
+
+def _refuse_used(store: ObjectStore) -> None:
+    """Refuse a root that has no record of a lake, and objects where the tables are to be.
+
+    Raises:
+        LakeDamaged: There is an object.
     """
     for name in TABLES:
-        if next(store.objects(f"{name}/_delta_log"), None) is not None and store.head(RECORD) is None:
-            text = f"{store.url}/{name} is a Delta table that this lake has not made: give an empty folder for the lake"
-            raise LakeDamaged(text, url=store.url)
+        stored = next(store.objects(name), None)
+        if stored is not None and store.head(RECORD) is None:
+            _refuse_foreign(store, [stored.key])
 
 
 class Builder:
     """One process that builds a lake."""
 
-    def __init__(self, source: Source, url: str) -> None:
+    def __init__(self, source: LogSource, url: str) -> None:
         """Open the lake, or make it."""
         package("pyarrow", "lake")
         self._source, self._url = source, url
         self._store: ObjectStore = open_store(url)
         if self._store.head(RECORD) is None:
-            _refuse_tables(self._store)
-        self._record: Record = make_record(self._store)
-        self._tables = Tables(url, self._record.id)
+            _refuse_used(self._store)
+        self._record: LakeRecord = make_record(self._store)
+        self._tables = LakeTables(url, self._record.id)
         self._positions = Positions()
         self._since_checkpoint = 0
         self._is_moved = False
 
     def build(self, on: On = None, *, everything: bool = False, moved: bool = False) -> Built:
         """Carry out what is not done yet, and what is new."""
+        if self._store.head(_REMOVAL) is not None:
+            raise LakeBusy(
+                f"{self._url} is being removed by `mlv lake rebuild`: wait for it, and where it was killed, run it again",
+                url=self._url,
+            )
         # Where the store keeps conditions, plans and transactions do this, and better.
         with nullcontext(lambda: None) if self._record.keeps_conditions else alone(self._store) as renew:
             return self._build(on, everything, moved, renew)
@@ -216,8 +248,9 @@ class Builder:
             for folders in planner.news():
                 renew()
                 self._take(planner, folders, executor, built)
-        if built.plans:
-            upkeep.maintain(self._tables, datetime.now(timezone.utc))
+            if self._positions.gone:
+                self._take(planner, [], executor, built)
+        upkeep.maintain(self._tables, datetime.now(timezone.utc))
         built.number = self._positions.number
         note_look(self._store, began, self._source.root)
         return built
@@ -251,27 +284,27 @@ class Builder:
                 self._catch_up(executor, built)
                 folders = [folder._replace(logs=self._source.logs(folder.path)) for folder in folders]
             else:
-                self._do(plan, executor, built)
-                self._fold(plan)
-                if not plan.replaced:
+                self._fold(plan, self._do(plan, executor, built))
+                if not plan.replaced or self._positions.gone:
                     return
 
     def _catch_up(self, executor: Any, built: Built) -> None:
         """Fold all plans, and carry out the last one where it is not done."""
-        for plan, is_done in following(self._store, self._positions):
-            if not is_done:
+        for plan, gone in following(self._store, self._positions):
+            if gone is None:
                 self._refuse_source(plan.source)
-                self._do(plan, executor, built)
-            self._fold(plan)
+                gone = self._do(plan, executor, built)
+            self._fold(plan, gone)
 
-    def _fold(self, plan: Plan) -> None:
-        self._positions.add(plan)
+    def _fold(self, plan: Plan, gone: Sequence[str]) -> None:
+        self._positions.add(plan, gone)
         self._since_checkpoint += 1
         if self._since_checkpoint >= CHECKPOINT_PLANS:
             self._store.create(plans.key_of(plan.number, plans.POSITIONS), self._positions.to_bytes())
             self._since_checkpoint = 0
 
-    def _do(self, plan: Plan, executor: Any, built: Built) -> None:
+    def _do(self, plan: Plan, executor: Any, built: Built) -> list[str]:
+        """Carry out a plan; return the paths of which the bytes were gone."""
         now = datetime.now(timezone.utc)
         tasks = [
             Task(self._source, self._url, plan.number, number, entries, now, by_driver=bool(plan.replaced))
@@ -280,15 +313,17 @@ class Builder:
         results = list(run_tasks(executor, run_task, tasks))
         self._refuse_blind_workers(plan, results)
         rows = {name: self._commit(name, plan, results) for name in TABLES}
+        gone = [path for result in results for path in result.gone]
         note = {
             "plan": plan.number, "sha256": plan.sha256, "done": utc_text(datetime.now(timezone.utc)),
-            "rows": rows, "gone": [path for result in results for path in result.gone],
+            "rows": rows, "gone": gone,
         }  # fmt: skip
         self._store.create(plans.key_of(plan.number, plans.DONE), orjson.dumps(note) + b"\n")
         built.plans += 1
         built.experiments += len({entry.exp for entry in plan.entries})
         built.replaced += len(plan.replaced)
         built.rows = {name: built.rows.get(name, 0) + rows[name] for name in TABLES}
+        return gone
 
     def _refuse_blind_workers(self, plan: Plan, results: Sequence[TaskResult]) -> None:
         """Refuse a plan of which a worker could not read what is there: its rows would be missing.
@@ -320,6 +355,9 @@ class Builder:
             when_ms = int(parse_time(plan.created).timestamp() * 1000)
             self._tables.commit(name, plan.number, lambda table, properties: self._append(table, properties, files, when_ms))
         elif name in KEYED and rows.num_rows:
+            # Those of an experiment that was removed meanwhile stay.
+            summarized = set(self._rows("experiments", results)["id"].to_pylist())
+            exps = {exp: month for exp, month in exps.items() if exp in summarized}
             if any(exp in self._positions.experiments for exp in exps):
                 self._tables.commit(
                     name, plan.number, lambda table, properties: self._tables.replace_rows(name, table, properties, exps, rows)

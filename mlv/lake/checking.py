@@ -17,7 +17,7 @@ from mlv.lake.builder import source_of
 from mlv.lake.history import following
 from mlv.lake.lake import Lake
 from mlv.lake.plans import LogKey, LogPosition, Positions
-from mlv.lake.sources import Source
+from mlv.lake.sources import LogSource
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.metrics import long_table
@@ -66,10 +66,10 @@ def check(url: str | os.PathLike[str], src: str | os.PathLike[str] | None = None
     lake = Lake(url)
     positions = Positions()
     root = ""
-    for plan, is_done in following(open_store(lake.url), positions):
+    for plan, gone in following(open_store(lake.url), positions):
         root = plan.source
-        if is_done:
-            positions.add(plan)
+        if gone is not None:
+            positions.add(plan, gone)
     source = source_of(src if src is not None else root or positions.source)
     checked = Checked(rows=dict.fromkeys(_COMPARED, 0))
     exps = sorted(positions.experiments)
@@ -80,23 +80,23 @@ def check(url: str | os.PathLike[str], src: str | os.PathLike[str] | None = None
     return checked
 
 
-def _check_some(lake: Lake, source: Source, positions: Positions, exps: Sequence[str], checked: Checked) -> None:
+def _check_some(lake: Lake, source: LogSource, positions: Positions, exps: Sequence[str], checked: Checked) -> None:
     tables = {name: _rows_in_lake(lake, name, exps, positions) for name in _COMPARED}
     for exp in exps:
         folders = positions.experiments[exp].folders
         logged: dict[str, list[Any]] = {name: [] for name in _COMPARED}
-        is_there, copies = False, []
+        copies, missing = [], []
         for path, logs in folders.items():
             if source.meta(path) is None:
+                missing.append(path)
                 continue
-            is_there = True
             for copy in {copy for _, copy in logs}:
                 own = {key: position for key, position in logs.items() if key[1] == copy}
                 copies.append((path, copy))
                 with _as_taken(source, path, own) as folder:
                     for name, table in _rows_in_logs(folder, exp).items():
                         logged[name].append(table)
-        if not is_there:
+        if len(missing) == len(folders):
             checked.missing += list(folders)
             continue
         if not copies:  # without any line
@@ -107,6 +107,7 @@ def _check_some(lake: Lake, source: Source, positions: Positions, exps: Sequence
             pa, pc = package("pyarrow"), package("pyarrow.compute")
             ours = tables[name].filter(pc.equal(tables[name]["exp"], exp)).select(columns)
             theirs = _distinct(pa.concat_tables(logged[name]).select(columns), len(copies) > 1)
+            ours = _of_lines(ours, theirs) if missing else ours  # what a copy alone had that is gone stays
             checked.rows[name] += ours.num_rows
             if ours.num_rows != theirs.num_rows:
                 text = f"{ours.num_rows} rows in {name}, and the logs have {theirs.num_rows}"
@@ -119,13 +120,11 @@ def _check_some(lake: Lake, source: Source, positions: Positions, exps: Sequence
 
 def _rows_in_lake(lake: Lake, name: str, exps: Sequence[str], positions: Positions) -> Any:
     months = sorted({positions.experiments[exp].month for exp in exps})
-    return lake.delta(name).to_pyarrow_table(
-        filters=[("month", "in", months), ("exp", "in", list(exps))], columns=["exp", *_COMPARED[name]]
-    )
+    return lake.arrow(name, ["exp", *_COMPARED[name]], [("month", "in", months), ("exp", "in", list(exps))])
 
 
 @contextmanager
-def _as_taken(source: Source, path: str, logs: dict[LogKey, LogPosition]) -> Iterator[Path]:
+def _as_taken(source: LogSource, path: str, logs: dict[LogKey, LogPosition]) -> Iterator[Path]:
     """Give a folder with the lines of an experiment that were taken, and no later ones."""
     with tempfile.TemporaryDirectory(prefix="mlv-check-") as temporary:
         folder = Path(temporary)
@@ -154,6 +153,14 @@ def _rows_in_logs(folder: Path, exp: str) -> dict[str, Any]:
 def _distinct(table: Any, has_copies: bool) -> Any:
     """Return the rows of several copies, each once."""
     return table.group_by(table.column_names).aggregate([]).select(table.column_names) if has_copies else table
+
+
+def _of_lines(ours: Any, theirs: Any) -> Any:
+    """Return the rows of the lake that are of lines in a table of the logs."""
+    pa = package("pyarrow")
+    kinds = {"stream": pa.string(), "run": pa.string(), "seq": pa.int64()}
+    lines = pa.table({name: theirs[name].cast(kind) for name, kind in kinds.items()})
+    return ours.join(lines.group_by(list(kinds)).aggregate([]), list(kinds), join_type="left semi").select(ours.column_names)
 
 
 def digest_of(table: Any) -> str:

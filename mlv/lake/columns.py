@@ -19,6 +19,8 @@ KEYED = ("experiments", "runs", "summaries")
 TABLES = (*APPENDED, *KEYED)
 KEYS = {"experiments": "id", **dict.fromkeys((*APPENDED, "runs", "summaries"), "exp")}
 """The column of each table that names the experiment."""
+BOUNDED = ("exp", "id", "name", "time")
+"""Columns whose least and greatest values a table knows of each file: readers pass over files by them."""
 GIT = ("commit", "branch", "dirty", "message", "date")
 MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
 

@@ -14,8 +14,11 @@ from mlv.lake import plans
 from mlv.lake.plans import Plan, Positions
 
 
-def following(store: ObjectStore, positions: Positions) -> Iterator[tuple[Plan, bool]]:
-    """Yield the plans behind some positions, each with whether it is done; the caller folds each before the next.
+def following(store: ObjectStore, positions: Positions) -> Iterator[tuple[Plan, list[str] | None]]:
+    """Yield the plans behind some positions; the caller folds each before the next.
+
+    Each comes with the paths of which the bytes were gone when it was carried out, as far as no later plan replaces their rows;
+    None where it is not done.
 
     Positions that have no plan yet become those of a checkpoint, if there is one.
 
@@ -38,11 +41,11 @@ def following(store: ObjectStore, positions: Positions) -> Iterator[tuple[Plan, 
             raise LakeDamaged(f"{store.url}: plan {positions.number + 1} is missing: {plans.ADVICE}", url=store.url)
         plan = plans.plan_of(store.get(plans.key_of(number)), number, positions.sha256, store.url)
         # A plan is made only once the one before it is done.
-        yield plan, number < numbers[-1] or _is_done(store, plan)
+        yield plan, [] if number < numbers[-1] else _gone(store, plan)
 
 
-def _is_done(store: ObjectStore, plan: Plan) -> bool:
-    """Return whether every table has the rows of a plan.
+def _gone(store: ObjectStore, plan: Plan) -> list[str] | None:
+    """Return the paths of a plan of which the bytes were gone; None where not every table has its rows.
 
     Raises:
         LakeDamaged: The plan was edited since.
@@ -50,10 +53,10 @@ def _is_done(store: ObjectStore, plan: Plan) -> bool:
     try:
         note = orjson.loads(store.get(plans.key_of(plan.number, plans.DONE)))
     except NoSuchObject:
-        return False
+        return None
     if note.get("sha256") != plan.sha256:
         raise LakeDamaged(f"{store.url}: plan {plan.number} was edited: {plans.ADVICE}", url=store.url)
-    return True
+    return list(note.get("gone", ()))
 
 
 def _check_last(store: ObjectStore, positions: Positions) -> None:

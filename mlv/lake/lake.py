@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,12 +18,14 @@ from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
-from mlv.lake.tables import Tables, checked
+from mlv.lake.tables import LakeTables, checked
 from mlv.optional import package
 from mlv.query.sql.engine import SETTINGS, literal
 from mlv.store import keys
 from mlv.store.blobs import replace_whole
 
+Filters = Sequence[tuple[str, str, Any]]
+"""Conditions that all hold: a column, an operator, a value."""
 RAW = "tables"
 """The schema, in DuckDB, of the tables as they are."""
 _REQUESTS = 16
@@ -45,7 +48,7 @@ class Lake:
             raise LakeMissing(f"there is no lake at {url}: `mlv lake build SRC {url}` makes one", url=self.url)
         self._store: ObjectStore = open_store(self.url)
         self._record = read_record(self._store)
-        self._tables = Tables(self.url, self._record.id)
+        self._tables = LakeTables(self.url, self._record.id)
 
     def __repr__(self) -> str:
         return f"<Lake {self.url}>"
@@ -69,10 +72,23 @@ class Lake:
             raise LakeMissing(f"{self.uri(table)} is not there: `mlv lake build SRC {self.url}` makes it", url=self.url)
         return opened
 
-    def arrow(self, table: str, columns: Sequence[str] | None = None) -> Any:
-        """Return a table, or some of its columns, as a `pyarrow.Table`: with superseded points, and NaN as it was logged."""
-        schema = schemas()[_checked(table)]
-        whole = self.delta(table).to_pyarrow_table(columns=list(columns) if columns is not None else schema.names)
+    def arrow(self, table: str, columns: Sequence[str] | None = None, filters: Filters | None = None) -> Any:
+        """Return a table, or some columns and rows of it, as a `pyarrow.Table`: with superseded points, and NaN as logged.
+
+        Args:
+            table: Its name.
+            columns: Of those that the table has, in the order of the result; None for all.
+            filters: `(column, operator, value)`, all of which hold for the rows; the operators are those of `deltalake`.
+        """
+        schema, fs = schemas()[_checked(table)], package("pyarrow.fs")
+        opened = self.delta(table)
+        self._fetched(opened, table)
+        whole = opened.to_pyarrow_table(
+            columns=list(columns) if columns is not None else schema.names,
+            filters=filters,
+            # That of deltalake is Python: threads of Arrow that still hold it when Python ends abort the process.
+            filesystem=fs.SubTreeFileSystem(self._folder(table), fs.LocalFileSystem()),
+        )
         return whole if columns is not None else whole.cast(schema)
 
     def duckdb(self) -> Any:
@@ -112,17 +128,28 @@ class Lake:
         if not files:
             nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
             return f"select {nothing} where false"
-        paths = ", ".join(literal(path) for path in files)
+        # Else DuckDB reads all files that a path with such a sign is a pattern of.
+        paths = ", ".join(literal(re.sub(r"[*?\[]", r"[\g<0>]", path)) for path in files)
         options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
         return f"select {columns} from read_parquet([{paths}], {options})"  # noqa: S608 - of our own names
 
     def files(self, table: str) -> list[str]:
         """Return the paths of the Parquet files of a table on this machine; those of an object store are fetched first."""
-        opened, root = self.delta(table), self.uri(table)
-        names = [uri.removeprefix(root).lstrip("/") for uri in opened.file_uris()]
+        return self._fetched(self.delta(table), table)
+
+    def _folder(self, table: str) -> str:
+        """Return the folder that holds the files of a table on this machine."""
+        if "://" not in (root := self.uri(table)):
+            return root
+        lake = sha256(self._record.id.encode() + self.url.encode()).hexdigest()[:16]
+        return os.path.join(keys.cache_folder(), "lakes", lake, table)
+
+    def _fetched(self, opened: Any, table: str) -> list[str]:
+        root, mirror = self.uri(table), Path(self._folder(table))
+        # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
+        names = [unquote(path) for path in package("pyarrow", "lake").table(opened.get_add_actions())["path"].to_pylist()]
         if "://" not in root:
-            return [os.path.join(root, unquote(name)) for name in names]
-        mirror = keys.cache_folder() / "lakes" / sha256(self._record.id.encode() + self.url.encode()).hexdigest()[:16] / table
+            return [os.path.join(root, name) for name in names]
         lacking = [name for name in names if not (mirror / name).exists()]
         with ThreadPoolExecutor(_REQUESTS) as requests:
             list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mlv.encoding import utc_text
 from mlv.errors import LakeError, MlvWarning
 from mlv.lake import plans
-from mlv.lake.plans import Entry, ExpPosition, LogKey, LogPosition, Plan, Positions, Range
-from mlv.lake.sources import LogFile, Source
+from mlv.lake.plans import ExpPosition, LogKey, LogPosition, Plan, PlanEntry, Positions, Range
+from mlv.lake.sources import LogFile, LogSource
 from mlv.lake.survey import Log, NewRange, Survey, survey
 from mlv.notices import warn
 from mlv.query.view import ExperimentView
@@ -36,7 +36,7 @@ class Folder(NamedTuple):
 class SurveyTask(NamedTuple):
     """Folders that one worker surveys."""
 
-    source: Source
+    source: LogSource
     folders: tuple[tuple[str, tuple[Log, ...]], ...]
     is_thorough: bool
 
@@ -53,7 +53,7 @@ RunSurveys = Callable[[Sequence[SurveyTask]], Iterable[list[Survey]]]
 class Planner:
     """Plans what is new in a source."""
 
-    source: Source
+    source: LogSource
     positions: Positions
     run_surveys: RunSurveys
     is_thorough: bool = False
@@ -109,12 +109,12 @@ class Planner:
     def plan(self, folders: Sequence[Folder]) -> Plan | None:
         """Return the next plan for some folders; None where nothing is new in them.
 
-        Experiments of which a log no longer begins with what was taken come first, in a plan of their own: their rows are
-        replaced.
+        Experiments of which a log no longer begins with what was taken, or of which the latest plan could not take what it
+        names, come first, in a plan of their own: their rows are replaced.
         """
         month_of: dict[str, str] = {}
         by_exp: dict[str, list[Folder]] = {}
-        changed: dict[str, str] = {}
+        changed = {exp: self.positions.experiments[exp].month for exp in sorted(self.positions.gone)}
         for folder in folders:
             if not (self.is_thorough or self.has_news(folder)):
                 continue  # another builder took it
@@ -214,11 +214,11 @@ class Planner:
 
     def _entries(
         self, exp: str, month: str, surveys: Sequence[Survey], before: ExpPosition | None, folders: Sequence[Folder]
-    ) -> list[Entry]:
+    ) -> list[PlanEntry]:
         """Return the entries of an experiment; none where there is nothing new."""
         month = before.month if before is not None else month
         position = ExpPosition(month, {path: dict(logs) for path, logs in (before.folders if before else {}).items()})
-        entries: list[Entry] = []
+        entries: list[PlanEntry] = []
         redacted = _redacted_copies(surveys)
         # What was redacted in one copy is not to come from another.
         for own in sorted(surveys, key=lambda each: not any(path == each.path for path, _ in redacted)):
@@ -232,7 +232,7 @@ class Planner:
                 if after != at_first:
                     logs[key] = after
             if logs or own.path not in (before.folders if before else {}):
-                entries += _cut(Entry(exp, own.path, month, tuple(ranges), logs))
+                entries += _cut(PlanEntry(exp, own.path, month, tuple(ranges), logs))
         is_settled = before is not None and before.is_settled
         if entries or not is_settled:
             entries = self._with_summary(exp, entries, position, folders)
@@ -252,7 +252,9 @@ class Planner:
             lines = {run: at.lines.get(run, 0) + new.lines.get(run, 0) for run in {**at.lines, **new.lines}}
             position.folders[path][key] = replace(at, lines=lines)
 
-    def _with_summary(self, exp: str, entries: list[Entry], position: ExpPosition, folders: Sequence[Folder]) -> list[Entry]:
+    def _with_summary(
+        self, exp: str, entries: list[PlanEntry], position: ExpPosition, folders: Sequence[Folder]
+    ) -> list[PlanEntry]:
         """Return entries of which one, that of the longest copy, makes the rows of the experiment as a whole."""
         listed = {folder.path: folder.logs for folder in folders}
         sizes = {path: sum(each.end for each in logs.values()) for path, logs in position.folders.items()}
@@ -266,7 +268,7 @@ class Planner:
         is_settled = is_sealed or time.time() - latest > _SETTLED_S
         last = next((index for index in reversed(range(len(entries))) if entries[index].path == longest), None)
         if last is None:
-            return [*entries, Entry(exp, longest, position.month, is_summarized=True, is_settled=is_settled)]
+            return [*entries, PlanEntry(exp, longest, position.month, is_summarized=True, is_settled=is_settled)]
         entries[last] = replace(entries[last], is_summarized=True, is_settled=is_settled)
         return entries
 
@@ -282,7 +284,7 @@ class Planner:
         identity = self._identity(path)
         return identity is not None and identity[0] == exp
 
-    def _made(self, entries: Sequence[Entry], replaced: Mapping[str, str] | None = None) -> Plan:
+    def _made(self, entries: Sequence[PlanEntry], replaced: Mapping[str, str] | None = None) -> Plan:
         return Plan(
             self.positions.number + 1, self.positions.sha256, utc_text(datetime.now(timezone.utc)), self.source.root,
             plans.tasks_of(entries, plans.TASK_BYTES, plans.TASK_EXPERIMENTS), replaced or {},
@@ -299,7 +301,7 @@ def _redacted_copies(surveys: Sequence[Survey]) -> set[tuple[str, str]]:
     }
 
 
-def _cut(entry: Entry) -> Iterator[Entry]:
+def _cut(entry: PlanEntry) -> Iterator[PlanEntry]:
     """Yield an entry, or several where it is too large for a task; the last one has the positions."""
     ranges: list[Range] = []
     size = 0

@@ -93,7 +93,7 @@ LogKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlanEntry:
     """What a plan takes of one folder with an experiment."""
 
     exp: str
@@ -133,13 +133,13 @@ class Plan:
     created: str
     source: str
     """The root that it was made of."""
-    tasks: tuple[tuple[Entry, ...], ...]
+    tasks: tuple[tuple[PlanEntry, ...], ...]
     replaced: Mapping[str, str] = field(default_factory=dict)
     """Experiments whose rows are removed before those of this plan are added, each with its month."""
     parser: int = PARSER
 
     @property
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[PlanEntry]:
         """The entries of all tasks."""
         return (entry for task in self.tasks for entry in task)
 
@@ -210,13 +210,13 @@ def refuse_newer(format: Any, url: str) -> None:
         raise LakeTooNew(f"{url} was built by a newer version of mlv (its format is {format!r}): upgrade mlv here", url=url)
 
 
-def _entry(data: Mapping[str, Any]) -> Entry:
+def _entry(data: Mapping[str, Any]) -> PlanEntry:
     ranges = tuple(
         Range(str(stream), str(copy), int(start), int(end), str(digest), dict(*repeats))
         for stream, copy, start, end, digest, *repeats in data["ranges"]
     )
     logs = {(str(stream), str(copy)): log_position(position) for stream, copy, *position in data["logs"]}
-    return Entry(
+    return PlanEntry(
         str(data["exp"]), str(data["path"]), str(data["month"]), ranges, logs, bool(data["summarized"]), bool(data["settled"])
     )
 
@@ -265,9 +265,13 @@ class Positions:
         self.experiments: dict[str, ExpPosition] = {}
         self.exp_at: dict[str, str] = {}
         """The experiment in each folder."""
+        self.gone: set[str] = set()
+        """Experiments of which the latest plan made no rows, as their bytes were gone by then: the next plan replaces them."""
 
-    def add(self, plan: Plan) -> None:
-        """Fold a plan."""
+    def add(self, plan: Plan, gone: Iterable[str] = ()) -> None:
+        """Fold a plan, of which the bytes in some folders were gone."""
+        paths = set(gone)
+        self.gone = {entry.exp for entry in plan.entries if entry.path in paths}
         self.number, self.sha256, self.source = plan.number, plan.sha256, plan.source
         for exp in plan.replaced:
             self._forget(exp)
@@ -280,7 +284,7 @@ class Positions:
             if self.exp_at.get(path) == exp:
                 del self.exp_at[path]
 
-    def advance(self, entry: Entry) -> None:
+    def advance(self, entry: PlanEntry) -> None:
         """Fold an entry."""
         position = self.experiments.setdefault(entry.exp, ExpPosition(entry.month))
         position.folders.setdefault(entry.path, {}).update(entry.logs)
@@ -297,7 +301,7 @@ class Positions:
         """Return all positions as JSON; `positions_of` reads them."""
         return orjson.dumps({
             "format": FORMAT, "number": self.number, "sha256": self.sha256, "source": self.source,
-            "experiments": [
+            "gone": sorted(self.gone), "experiments": [
                 [exp, each.month, each.is_settled, [
                     [path, [[*key, *position.to_data()] for key, position in logs.items()]]
                     for path, logs in each.folders.items()
@@ -318,7 +322,7 @@ def positions_of(text: bytes) -> Positions:
         raise ValueError(f"format {data['format']!r}")
     positions = Positions()
     positions.number, positions.sha256 = int(data["number"]), str(data["sha256"])
-    positions.source = str(data["source"])
+    positions.source, positions.gone = str(data["source"]), set(data.get("gone", ()))
     for exp, month, is_settled, folders in data["experiments"]:
         each = positions.experiments[exp] = ExpPosition(month, {}, bool(is_settled))
         for path, logs in folders:
@@ -343,10 +347,10 @@ def repeated(lines: Mapping[str, int], before: Mapping[str, int], taken: Mapping
 
 
 def tasks_of(
-    entries: Iterable[Entry], most_bytes: int = TASK_BYTES, most_experiments: int = TASK_EXPERIMENTS
-) -> tuple[tuple[Entry, ...], ...]:
+    entries: Iterable[PlanEntry], most_bytes: int = TASK_BYTES, most_experiments: int = TASK_EXPERIMENTS
+) -> tuple[tuple[PlanEntry, ...], ...]:
     """Return tasks of entries, each with at most so many bytes and experiments; an entry that is larger alone is a task."""
-    tasks: list[list[Entry]] = []
+    tasks: list[list[PlanEntry]] = []
     size = 0
     for entry in entries:
         if not tasks or size + entry.size > most_bytes or len(tasks[-1]) >= most_experiments:

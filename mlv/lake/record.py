@@ -21,7 +21,7 @@ KEY = f"{layout.HOUSEKEEPING}/lake.json"
 
 
 @dataclass(frozen=True)
-class Record:
+class LakeRecord:
     """What a lake says about itself."""
 
     id: str
@@ -30,7 +30,7 @@ class Record:
     """Whether its store refuses to make an object that is there: else only one builder may be at work."""
 
 
-def make_record(store: ObjectStore) -> Record:
+def make_record(store: ObjectStore) -> LakeRecord:
     """Return the record of a lake; make one where there is none.
 
     Raises:
@@ -54,7 +54,7 @@ def make_record(store: ObjectStore) -> Record:
     return read_record(store)
 
 
-def read_record(store: ObjectStore) -> Record:
+def read_record(store: ObjectStore) -> LakeRecord:
     """Return the record of a lake.
 
     Raises:
@@ -69,11 +69,11 @@ def read_record(store: ObjectStore) -> Record:
         ) from None
 
 
-def _record(text: bytes, url: str) -> Record:
+def _record(text: bytes, url: str) -> LakeRecord:
     try:
         data = orjson.loads(text)
         refuse_newer(data["format"], url)
-        return Record(str(data["id"]), str(data["created"]), bool(data["keeps_conditions"]))
+        return LakeRecord(str(data["id"]), str(data["created"]), bool(data["keeps_conditions"]))
     except LakeTooNew:
         raise
     except (ValueError, KeyError, TypeError) as error:

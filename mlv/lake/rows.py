@@ -224,7 +224,7 @@ def _rewinds(exp: str, event: Event) -> Iterator[tuple[Any, ...]]:
             yield exp, event.run, event.seq, event.time, step, json_text(rewind.step), run, seq
 
 
-class Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Whole lines of one log."""
 
     stream: str
@@ -240,7 +240,7 @@ class ParsedBlock(NamedTuple):
     """All lines of other types, and some that are like no others."""
 
 
-def parse_together(blocks: Sequence[Block]) -> list[ParsedBlock]:
+def parse_together(blocks: Sequence[RowBlock]) -> list[ParsedBlock]:
     """Parse blocks of several experiments.
 
     The lines of a sweep differ only in their runs and numbers. Under one run they are parsed in one go: 1,000 experiments of
@@ -263,7 +263,7 @@ def _only_run(content: bytes) -> bytes | None:
     return begin if content.count(begin) + 1 == content.count(b"\n") else None
 
 
-def _parsed_at_once(blocks: Sequence[Block], begins: Sequence[bytes]) -> list[ParsedBlock] | None:
+def _parsed_at_once(blocks: Sequence[RowBlock], begins: Sequence[bytes]) -> list[ParsedBlock] | None:
     """Parse blocks of one run each under the run of the first; None where their lines are not alike."""
     # At the beginning of lines alone: in the data the same text may stand.
     contents = [(b"\n" + block.content).replace(own, begins[0])[1:] for block, own in zip(blocks, begins, strict=True)]
@@ -287,7 +287,7 @@ def _parsed_at_once(blocks: Sequence[Block], begins: Sequence[bytes]) -> list[Pa
     return parsed
 
 
-def _parsed_alone(block: Block) -> ParsedBlock:
+def _parsed_alone(block: RowBlock) -> ParsedBlock:
     tables: list[Any] = []
     unlike: list[tuple[int, bytes]] = []
     for start, end in _cuts(block.content):

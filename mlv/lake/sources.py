@@ -26,7 +26,7 @@ class LogFile(NamedTuple):
     """Seconds since 1970."""
 
 
-class Source(Protocol):
+class LogSource(Protocol):
     """A root with experiments; it travels to workers, and each reads what it needs."""
 
     @property

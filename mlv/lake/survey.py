@@ -13,7 +13,7 @@ from mlv import wire
 from mlv.digests import sha256
 from mlv.errors import BucketError, MlvWarning
 from mlv.lake.plans import TASK_BYTES, LogKey, LogPosition, Mark
-from mlv.lake.sources import LogFile, Source
+from mlv.lake.sources import LogFile, LogSource
 from mlv.notices import warn
 from mlv.store.seals import run_and_seq
 
@@ -62,7 +62,7 @@ class Survey:
     """Logs that were listed and are not there."""
 
 
-def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool = False) -> Survey:
+def survey(source: LogSource, path: str, logs: Sequence[Log], *, is_thorough: bool = False) -> Survey:
     """Survey the logs of one folder.
 
     All lines that were taken are read again where a file is another one than then, and with `is_thorough`; else their last ones
@@ -86,7 +86,7 @@ def survey(source: Source, path: str, logs: Sequence[Log], *, is_thorough: bool 
     return Survey(path, tuple(results), False, tuple(missing))
 
 
-def _surveyed(source: Source, path: str, log: Log, is_thorough: bool) -> tuple[LogPosition, tuple[NewRange, ...]] | None:
+def _surveyed(source: LogSource, path: str, log: Log, is_thorough: bool) -> tuple[LogPosition, tuple[NewRange, ...]] | None:
     before, size = log.position, log.file.size
     if size < before.end:
         # Cut off, unless the listing is older than what another builder has read since: a mount may cache it for a while.
@@ -134,7 +134,7 @@ def _first_to_join(marks: Sequence[Mark], size: int) -> int:
     return first
 
 
-def _begins_with(source: Source, path: str, key: LogKey, marks: Sequence[Mark], first: int, joins: int, joined: Any) -> bool:
+def _begins_with(source: LogSource, path: str, key: LogKey, marks: Sequence[Mark], first: int, joins: int, joined: Any) -> bool:
     """Return whether stretches of a log are what they were; hash those from `joins` on together."""
     for index in range(first, len(marks)):
         digest = sha256()
@@ -147,7 +147,7 @@ def _begins_with(source: Source, path: str, key: LogKey, marks: Sequence[Mark], 
     return True
 
 
-def _tail(source: Source, path: str, key: LogKey, end: int) -> str:
+def _tail(source: LogSource, path: str, key: LogKey, end: int) -> str:
     """Return the SHA-256 of the last bytes before a position."""
     digest = sha256()
     for block in source.blocks(path, key, max(0, end - _TAIL_BYTES), end):
@@ -155,7 +155,9 @@ def _tail(source: Source, path: str, key: LogKey, end: int) -> str:
     return digest.hexdigest()
 
 
-def _new_ranges(source: Source, path: str, key: LogKey, start: int, size: int, joined: Any) -> Iterator[tuple[NewRange, bytes]]:
+def _new_ranges(
+    source: LogSource, path: str, key: LogKey, start: int, size: int, joined: Any
+) -> Iterator[tuple[NewRange, bytes]]:
     """Yield the ranges of whole lines from a position on, each with bytes at its end."""
     digest, lines, position = sha256(), Counter[str](), start
     whole, remainder, is_redacted = b"", [b""], False

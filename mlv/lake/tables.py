@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from mlv.bucket.store import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
-from mlv.lake.columns import KEYS, MONTH, schemas
+from mlv.lake.columns import BOUNDED, KEYS, MONTH, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
 
@@ -30,16 +30,23 @@ def checked(url: str | os.PathLike[str]) -> str:
     """Return the URL of a lake; a path becomes one.
 
     Raises:
-        InvalidArgument: As `mlv.bucket.store.open_store`.
+        InvalidArgument: As `mlv.bucket.store.open_store`, or `deltalake` cannot keep a table in the folder.
     """
     if is_url(url):
-        checked_url(str(url))
-        return str(url)
+        base, _ = checked_url(str(url))
+        return checked(unquote(base.removeprefix("file://"))) if base.startswith("file://") else str(url)
     if "://" in os.fspath(url):
         raise InvalidArgument(f"{os.fspath(url)!r} is a folder's name here: write it as ./{os.fspath(url)}", url=url)
-    return f"file://{quote(os.path.abspath(os.fspath(url)))}"
+    path = os.path.abspath(os.fspath(url))
+    if sign := _UNUSABLE.search(path):
+        raise InvalidArgument(
+            f"deltalake cannot keep a table in {path!r}, whose name has {sign[0]!r}: give another folder", url=url
+        )
+    return f"file://{quote(path)}"
 
 
+_UNUSABLE = re.compile(r"%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f\[\]^|\\]")
+"""Signs in the name of a folder that `deltalake` 1.6 takes for others, or ends at."""
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
@@ -47,7 +54,7 @@ _ENDPOINTS = {
 _PREFIXES = {"s3": "AWS", "az": "AZURE_STORAGE", "gs": "GOOGLE"}
 
 
-class Tables:
+class LakeTables:
     """The tables below a root."""
 
     def __init__(self, url: str, lake_id: str) -> None:
@@ -57,8 +64,12 @@ class Tables:
 
     def uri(self, name: str) -> str:
         """Return the address of a table, as other programs open it: a path, or a URL without options."""
-        base = unquote(self._base.removeprefix("file://")) if self._base.startswith("file://") else self._base
-        return f"{base.rstrip('/')}/{name}"
+        address = self._address(name)
+        return unquote(address.removeprefix("file://")) if address.startswith("file://") else address
+
+    def _address(self, name: str) -> str:
+        """Return the address of a table for `deltalake`, which takes a `%` of a path for the beginning of a code."""
+        return f"{self._base.rstrip('/')}/{name}"
 
     @property
     def options(self) -> dict[str, str]:
@@ -80,12 +91,34 @@ class Tables:
         """Return a handle of a table as it is now; None where there is none.
 
         Raises:
-            LakeDamaged: Another program's table is there.
+            LakeDamaged: Another program's table is there, or one that lacks columns.
             LakeError: It cannot be read.
         """
+        table = self._own(name)
+        if table is None:
+            return None
+        missing = [field.name for field in schemas()[name] if field.name not in {own.name for own in table.schema().fields}]
+        if missing:
+            raise LakeDamaged(f"{self.uri(name)} lacks the columns {', '.join(missing)}: `mlv lake rebuild`", url=self.url)
+        return table
+
+    def refuse_others(self, name: str) -> None:
+        """Refuse the table of another program; one that cannot be opened any more, as some of its files are gone, is none.
+
+        Raises:
+            LakeDamaged: Another program's table is there.
+        """
+        try:
+            self._own(name)
+        except LakeDamaged:
+            raise
+        except LakeError:
+            return
+
+    def _own(self, name: str) -> Any:
         exceptions = package("deltalake.exceptions", "lake")
         try:
-            table = self._delta.DeltaTable(self.uri(name), storage_options=self.options)
+            table = self._delta.DeltaTable(self._address(name), storage_options=self.options)
         except exceptions.TableNotFoundError:
             return None
         except (exceptions.DeltaError, OSError, ValueError) as error:
@@ -95,10 +128,12 @@ class Tables:
                 f"{self.uri(name)} is a Delta table that this lake has not made: give an empty folder for the lake",
                 url=self.url,
             )
-        missing = [field.name for field in schemas()[name] if field.name not in {own.name for own in table.schema().fields}]
-        if missing:
-            raise LakeDamaged(f"{self.uri(name)} lacks the columns {', '.join(missing)}: `mlv lake rebuild`", url=self.url)
         return table
+
+    @staticmethod
+    def prefixes(name: str) -> tuple[str, ...]:
+        """Return how the keys of all objects of a table begin."""
+        return f"{name}/_delta_log/", f"{name}/{MONTH}="
 
     @property
     def _description(self) -> str:
@@ -109,15 +144,19 @@ class Tables:
         table = self.opened(name)
         if table is not None:
             return table
-        with _translated(self.uri(name)):
+        with translated(self.uri(name)):
             try:
                 self._delta.DeltaTable.create(
-                    self.uri(name), schemas()[name], mode="error", partition_by=[MONTH], name=f"{_NAME} {name}",
+                    self._address(name), schemas()[name], mode="error", partition_by=[MONTH], name=f"{_NAME} {name}",
                     description=self._description, storage_options=self.options,
                     configuration={
                         "delta.logRetentionDuration": "interval 30 days",
                         # A reader fetches each commit since the latest checkpoint.
                         "delta.checkpointInterval": "10",
+                        # So long after their time files can still be removed, where no builder came by.
+                        "delta.deletedFileRetentionDuration": "interval 30 days",
+                        # All others may be secrets, which a redaction does not remove from the log of Delta.
+                        "delta.dataSkippingStatsColumns": ",".join(own for own in BOUNDED if own in schemas()[name].names),
                     },
                 )  # fmt: skip
             except package("deltalake.exceptions", "lake").DeltaError:  # another builder was faster
@@ -147,7 +186,7 @@ class Tables:
             table = self.made(name)
             if (table.transaction_version(APP) or 0) >= plan:
                 return False
-            with _translated(self.uri(name)):
+            with translated(self.uri(name)):
                 try:
                     write(table, properties)
                     return True
@@ -202,7 +241,7 @@ def predicate_of(name: str, exps: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _translated(uri: str) -> Iterator[None]:
+def translated(uri: str) -> Iterator[None]:
     """Translate the errors of `deltalake`; a commit that was refused is for the caller."""
     exceptions = package("deltalake.exceptions", "lake")
     try:

@@ -13,12 +13,14 @@ import orjson
 
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
+from mlv.errors import BucketError, MlvWarning
 from mlv.lake import summaries
-from mlv.lake.columns import KEYED, schemas
-from mlv.lake.plans import Entry, Range
-from mlv.lake.rows import Block, LineRows, MetricRows, ParsedBlock, parse_together
-from mlv.lake.sources import Source
+from mlv.lake.columns import BOUNDED, KEYED, schemas
+from mlv.lake.plans import PlanEntry, Range
+from mlv.lake.rows import LineRows, MetricRows, ParsedBlock, RowBlock, parse_together
+from mlv.lake.sources import LogSource
 from mlv.lake.survey import without_repeats
+from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.metrics.parse import BLOCK_BYTES
 from mlv.store import layout
@@ -29,20 +31,18 @@ GROUP_ROWS = 1 << 20
 _SHORT_BYTES = 1 << 16
 _DELTA = ("seq", "time")
 """Columns whose numbers are stored as differences."""
-_BOUNDED = ("exp", "name", "time")
-"""Columns whose least and greatest values the table knows of each file: readers pass over files by them."""
 
 
 @dataclass(frozen=True)
 class Task:
     """What a worker needs to know."""
 
-    source: Source
+    source: LogSource
     url: str
     """Of the lake's root."""
     plan: int
     number: int
-    entries: tuple[Entry, ...]
+    entries: tuple[PlanEntry, ...]
     now: datetime
     by_driver: bool = False
     """Whether the rows go to the driver, as they replace others."""
@@ -94,11 +94,11 @@ def run_task(task: Task) -> TaskResult:
     return result
 
 
-Read = tuple[Entry, list[Block] | None]
+Read = tuple[PlanEntry, list[RowBlock] | None]
 """An entry and its lines; None where its bytes are not what was planned."""
 
 
-def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> Iterator[list[Read]]:
+def _batches(source: LogSource, entries: Iterable[PlanEntry], result: TaskResult) -> Iterator[list[Read]]:
     """Yield entries with their lines, so many together as are parsed in one go."""
     batch: list[Read] = []
     size = 0
@@ -115,19 +115,19 @@ def _batches(source: Source, entries: Iterable[Entry], result: TaskResult) -> It
         yield batch
 
 
-def blocks_of(source: Source, entry: Entry) -> list[Block] | None:
+def blocks_of(source: LogSource, entry: PlanEntry) -> list[RowBlock] | None:
     """Return the lines of an entry that no other copy brought; None where its bytes are not what was planned."""
     blocks = []
     for each in entry.ranges:
         content = _bytes_of(source, entry.path, each)
         if content is None:
             return None
-        blocks.append(Block(each.stream, without_repeats(content, each.repeats)))
+        blocks.append(RowBlock(each.stream, without_repeats(content, each.repeats)))
     return blocks
 
 
 def _add(
-    entry: Entry, blocks: Sequence[Block], parsed: Iterator[ParsedBlock], metrics: MetricRows, lines: LineRows
+    entry: PlanEntry, blocks: Sequence[RowBlock], parsed: Iterator[ParsedBlock], metrics: MetricRows, lines: LineRows
 ) -> list[Any]:
     """Add the rows of an entry; return the tables of its metrics."""
     tables: list[Any] = []
@@ -141,15 +141,19 @@ def _add(
     return tables
 
 
-def _bytes_of(source: Source, path: str, each: Range) -> bytes | None:
+def _bytes_of(source: LogSource, path: str, each: Range) -> bytes | None:
     try:
         block = b"".join(source.blocks(path, (each.stream, each.copy), each.start, each.end))
     except FileNotFoundError:
         return None
+    except BucketError:
+        raise
+    except OSError:  # it could be read when it was planned
+        return None
     return block if sha256(block).hexdigest() == each.sha256 else None
 
 
-def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summaries.Rows) -> None:
+def _summarize(task: Task, entry: PlanEntry, tables: list[Any] | None, rows: summaries.Rows) -> None:
     text = task.source.meta(entry.path)
     try:
         meta = meta_of(text or b"")
@@ -160,10 +164,16 @@ def _summarize(task: Task, entry: Entry, tables: list[Any] | None, rows: summari
         and all(each.start == 0 and not each.repeats for each in entry.ranges)
         and {(each.stream, each.copy) for each in entry.ranges} == set(task.source.logs(entry.path))
     )
-    with task.source.folder(entry.path) as folder:
-        # A short log is read line by line before columns are made of it.
-        tables = tables if is_whole and entry.size > _SHORT_BYTES else None
-        digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
+    try:
+        with task.source.folder(entry.path) as folder:
+            # A short log is read line by line before columns are made of it.
+            tables = tables if is_whole and entry.size > _SHORT_BYTES else None
+            digest = summaries.digest_of(folder, entry.exp, meta.content, tables)
+    except BucketError:
+        raise
+    except OSError as error:  # removed meanwhile, or forbidden: the others have their rows all the same
+        warn(f"{entry.path} cannot be read ({error}), and its status and summaries are left as they are", MlvWarning)
+        return
     summaries.add_rows(rows, digest, entry.path, entry.month, task.now)
 
 
@@ -197,7 +207,7 @@ def _parquet(table: Any) -> bytes:
 def _stats(table: Any) -> str:
     pc, pa = package("pyarrow.compute"), package("pyarrow")
     least, greatest, nulls = {}, {}, {}
-    for name in _BOUNDED:
+    for name in BOUNDED:
         if name in table.column_names:
             column = table[name].combine_chunks()
             values = column.dictionary if pa.types.is_dictionary(column.type) else column

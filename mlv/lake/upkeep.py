@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.lake.columns import MONTH, TABLES
-from mlv.lake.tables import Tables
+from mlv.lake.tables import LakeTables, translated
 from mlv.optional import package
 
 MOST_FILES = 64
@@ -20,22 +20,23 @@ RETENTION_H = 7 * 24
 _FILE_BYTES = 128 << 20
 
 
-def maintain(tables: Tables, now: datetime, retention_h: int = RETENTION_H) -> None:
+def maintain(tables: LakeTables, now: datetime, retention_h: int = RETENTION_H) -> None:
     """Write months of many files as few, and remove files that no table has named for a week.
 
     Another builder may commit meanwhile; then the table stays as it is until the next time.
     """
     refused = package("deltalake.exceptions", "lake").CommitFailedError
     for name in TABLES:
-        with suppress(refused):
+        with suppress(refused), translated(tables.uri(name)):
             table = tables.opened(name)
             months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
             for month in months:
                 _compact(tables, name, month, has_ended=_has_ended(month, now))
             if months:
-                # Never `full`: that removes the files which another builder is about to commit.
-                keeps = retention_h >= RETENTION_H
-                tables.opened(name).vacuum(retention_h, dry_run=False, enforce_retention_duration=keeps)
+                table = tables.opened(name)
+            # Also where nothing was written anew: old files may hold what was redacted since. Never `full`: that removes the
+            # files which another builder is about to commit.
+            table.vacuum(retention_h, dry_run=False, enforce_retention_duration=False)
 
 
 def _counts(table: Any) -> Counter[str]:
@@ -53,7 +54,7 @@ def _is_crowded(month: str, count: int, now: datetime) -> bool:
     return count > (ENDED_FILES if _has_ended(month, now) else MOST_FILES)
 
 
-def _compact(tables: Tables, name: str, month: str, *, has_ended: bool) -> None:
+def _compact(tables: LakeTables, name: str, month: str, *, has_ended: bool) -> None:
     table = tables.opened(name)
     options = {"partition_filters": [(MONTH, "=", month)], "target_size": _FILE_BYTES, "writer_properties": tables.writing}
     if has_ended and name == "metrics":

@@ -114,6 +114,12 @@ def changing(folder: Path) -> Iterator[None]:
         release(folder, _CHANGING, mine)
 
 
+def is_changing(folder: Path) -> bool:
+    """Return whether a process that may live merges into an experiment, or redacts it, at this moment."""
+    held = read(folder, _CHANGING)
+    return held is not None and not held.owner.is_gone()
+
+
 def _create_within(folder: Path, mine: Claim) -> bool:
     # Not `claim_exactly`: two threads of one process are two as well.
     path = layout.claim_path(folder, _CHANGING)

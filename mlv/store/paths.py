@@ -15,9 +15,11 @@ BUCKETS = ("s3", "gs", "az", "file")
 
 
 def bucket_url(path: Any) -> str | None:
-    """Return a text that is the URL of a bucket, None for any path of this machine."""
-    is_url = isinstance(path, str) and path.partition("://")[0] in BUCKETS and "://" in path
-    return path if is_url and not os.path.exists(path) else None
+    """Return a text that is the URL of a bucket, None for any path of this machine.
+
+    A folder of that name, which programs make that take the URL for a path, is none to keep experiments in: `./s3:/lab` is.
+    """
+    return path if isinstance(path, str) and path.partition("://")[0] in BUCKETS and "://" in path else None
 
 
 def checked_path(path: Any, what: str) -> Path:

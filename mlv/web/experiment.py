@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv import retention
+from mlv.audit.findings import Report
 from mlv.audit.verify import verify
-from mlv.errors import FileUnusable
+from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.media.kinds import KINDS
 from mlv.query.digest import Digest
@@ -21,6 +22,7 @@ from mlv.query.moments import Moment, surviving
 from mlv.query.runs import RunView, views
 from mlv.store import attached, layout
 from mlv.store.meta import read_meta
+from mlv.store.mirrors import is_mirrored
 from mlv.web.files import references
 from mlv.web.index import IndexRow, PageIndex
 from mlv.web.plain import as_text, bounded, plain
@@ -78,7 +80,7 @@ def with_diff(digest: Digest) -> dict[str, Any]:
     diff = git.get("diff")
     reference = diff.get("file") if isinstance(diff, Mapping) else None
     if isinstance(diff, Mapping) and isinstance(reference, Mapping):
-        with suppress(FileUnusable), attached.open_attached(digest.path, reference) as file:
+        with suppress(MlvError), attached.open_attached(digest.path, reference) as file:
             content = file.read(_LONGEST_DIFF + 1)
             text = content[:_LONGEST_DIFF].decode("utf-8", "replace")
             git["diff"] = {**diff, "text": text, "cut": len(content) > _LONGEST_DIFF or diff.get("truncated") is True}
@@ -175,4 +177,14 @@ def _kept(portfolios: Mapping[str, retention.PortfolioState]) -> list[dict[str, 
 
 def verified(row: IndexRow) -> dict[str, Any]:
     """Return the verdict on an experiment, with its findings."""
-    return as_text(plain(verify(row.digest.path).to_data()))
+    return as_text(plain(_report(row.digest.path).to_data()))
+
+
+def _report(folder: Path) -> Report:
+    if is_mirrored(folder):  # by what lies in the bucket, as the mirror lacks the files that nobody opened
+        from mlv.bucket.mirror import mirror_of  # experiments on a disk do without
+        from mlv.bucket.verifying import verify_url
+
+        if (mirror := mirror_of(folder)) is not None:
+            return verify_url(mirror.url)
+    return verify(folder)

@@ -147,6 +147,16 @@ class TestGone:
         assert [run.status for run in again.runs] == ["ok"]
         assert next(iter(again.events("note"))).data == {"text": "it is <redacted>"}
 
+    def test_the_name_of_a_file(self, tmp_path):
+        """The file is removed, and the event that tells so masks its name, too."""
+        with mlv.Exp(tmp_path, "exp", capture=()) as exp, exp.file(f"of-{SECRET}.txt", "w") as file:
+            file.write("clean")
+
+        redacted(exp.path)
+
+        assert SECRET not in (exp.path / "log.jsonl").read_text()
+        assert list((exp.path / "files").glob("*")) == []
+
     def test_what_others_rest_on(self, tmp_path):
         """A run keeps its start and its end, though its exception told the secret."""
         with pytest.raises(ValueError, match=SECRET), mlv.Exp(tmp_path / "runs", "exp", capture=()) as exp:

@@ -14,8 +14,17 @@ from mlv.audit.verify import verify
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
-from mlv.errors import BucketMissing, CheckpointMissing, InvalidArgument, NotAnExperiment, OnlyRead, RanksNotMet
-from mlv.store import layout
+from mlv.errors import (
+    BucketMissing,
+    CheckpointMissing,
+    InvalidArgument,
+    NotAnExperiment,
+    OnlyRead,
+    RanksNotMet,
+    ReferenceBroken,
+    SavedirUnusable,
+)
+from mlv.store import attached, layout
 from mlv.store.mirrors import is_mirrored
 
 pytest.importorskip("obstore")
@@ -81,6 +90,38 @@ def test_a_checkpoint_comes_when_it_is_loaded(tmp_path, url):
     assert loaded["w"].tolist() == [0, 1, 2]
 
 
+def test_a_file_that_is_published_again(tmp_path, url):
+    """A reference leads to the file as it was published last, whichever version the mirror had brought before."""
+    exp = mlv.Exp(tmp_path / "node", "long", capture=())
+    texts = ("first", "another one", "first")
+    for text in texts:
+        with exp.file("conf.txt", "w") as file:
+            file.write(text)
+        exp.flush()
+        push(tmp_path / "node", url)
+
+        same = mlv.Exp.open(f"{url}/long")
+        *_, event = same.events("file")
+        path = same.resolve(event.data)
+        assert is_mirrored(path)
+        assert path.read_text() == text
+        assert attached.read(same.path, event.data) == text.encode()
+    exp.close()
+
+
+def test_a_reference_to_a_file_that_was_not_shipped(tmp_path, url):
+    """It is said that the file is not shipped yet, and not that it is gone."""
+    exp = mlv.Exp(tmp_path, "long", capture=())
+    with exp.file("conf.txt", "w") as file:
+        file.write("text")
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"), files=False, whole=False)
+    same = mlv.Exp.open(f"{url}/long")
+
+    with pytest.raises(ReferenceBroken, match="is not shipped yet"):
+        same.resolve(next(iter(same.events("file"))).data)
+
+
 def test_nothing_is_logged_into_a_bucket(tmp_path, url):
     """An experiment that was opened by its URL, or found in a bucket, is only read; so is its mirror, also in a child."""
     exp = trained(tmp_path / "node", range(2))
@@ -96,6 +137,8 @@ def test_nothing_is_logged_into_a_bucket(tmp_path, url):
             one.add_tags("x")
         with pytest.raises(OnlyRead):
             one.checkpoints(latest=1)
+        with pytest.raises(OnlyRead):
+            one.remove()
     with pytest.raises(OnlyRead):
         mlv.Exp.open(f"{url}/long", rewind_to=0)
     assert same.path.joinpath("log.jsonl").read_bytes() == before
@@ -154,6 +197,18 @@ def test_a_checkpoint_on_its_way(tmp_path, url):
         _ = mlv.Exp.open(f"{url}/long").latest
 
 
+def test_a_checkpoint_that_is_here_already(tmp_path, url):
+    """A job that is started again on its machine needs no checkpoint from the bucket that its folder has."""
+    exp = trained(tmp_path / "node", range(3))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/long"), files=False, whole=False)
+
+    again = mlv.Exp.open(f"{url}/long", into=tmp_path / "node")
+
+    assert again.path == exp.path
+    assert again.latest.path.read_bytes() == b"weights 2"
+
+
 def test_other_ranks_wait_for_the_main_one(tmp_path, url, monkeypatch):
     """A rank above 0 brings nothing: it takes what rank 0 has brought, and says so where that does not come."""
     exp = trained(tmp_path / "node", range(2))
@@ -170,6 +225,22 @@ def test_other_ranks_wait_for_the_main_one(tmp_path, url, monkeypatch):
     assert mlv.Exp.open(f"{url}/long", into=tmp_path / "here").path == tmp_path / "here" / "long"
 
 
+def test_other_ranks_open_what_the_main_one_brought(tmp_path, url, monkeypatch):
+    """Another experiment of that name keeps its folder, and a URL may hold escapes: all ranks open the same one."""
+    exp = trained(tmp_path / "node", range(2))
+    exp.close()
+    lay(exp.path, open_store(f"{url}/my long"))
+    mlv.Exp(tmp_path / "here", "my long", capture=()).close()
+    brought = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "0.2")
+        brought.append(mlv.Exp.open(f"{url}/my%20long", into=tmp_path / "here"))
+    assert {one.id for one in brought} == {exp.id}
+    assert {one.path for one in brought} == {tmp_path / "here" / "my long_1"}
+
+
 def test_bad_input(tmp_path, url):
     """`into` is for URLs; a root is no experiment; what is not there is told."""
     exp = trained(tmp_path / "node", range(1))
@@ -181,6 +252,9 @@ def test_bad_input(tmp_path, url):
     lay(exp.path, open_store(f"{url}/group/long"))
     with pytest.raises(NotAnExperiment, match="but holds some"):
         mlv.Exp.open(url)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SavedirUnusable, match="File exists"):
+        mlv.Exp.open(f"{url}/group/long", into=tmp_path / "file")
     with pytest.raises(BucketMissing):
         mlv.find(f"{url}/nowhere")
     with pytest.raises(InvalidArgument, match="is an address"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from bucket.laid import OTHER, lay, lay_lines
 import mlv
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.store import open_store
+from mlv.cli import urls
 from mlv.store.mirrors import mirrors_folder
 
 pytest.importorskip("obstore")
@@ -58,6 +60,15 @@ def test_every_command_that_reads(command, bucket):
         assert (shown.returncode, shown.stderr) == (0, ""), words
         assert "loss" in shown.stdout, words
     assert f"{bucket}/long" in command("show", f"{bucket}/long").stdout
+
+
+def test_a_folder_that_has_the_url_for_its_path(command, bucket, tmp_path, monkeypatch):
+    """A program that took the URL for a path leaves such a folder, which changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path(bucket).mkdir(parents=True)
+    assert "long" in command("ls", bucket).stdout
+    assert [path.name for path in mlv.find(bucket).paths] == ["short", "long"]
+    assert mlv.Exp.open(f"{bucket}/long").name == "long"
 
 
 def test_sql_and_plot(command, bucket):
@@ -224,6 +235,42 @@ def test_the_page_of_a_bucket(bucket, tmp_path):
 def asked(url: str) -> bytes:
     with urllib.request.urlopen(url) as answer:
         return answer.read()
+
+
+def test_a_look_that_fails_is_not_the_last(bucket, monkeypatch, capsys):
+    """A mirror that cannot be written for a while, as on a full disk, is told once, and ends nothing."""
+    monkeypatch.setattr(urls, "LOOK_EVERY_S", 0.0)
+    mirror = Mirror(bucket)
+    (home,) = {path.parent for path in mirror.refresh().folders[0].parents if path.name == "tree"}
+    refresh = urls.Refresher(bucket)
+    shutil.rmtree(home / "state")
+    (home / "state").write_text("in the way")
+    for _ in range(2):
+        refresh()
+    assert capsys.readouterr().err.count("cannot be written: File exists") == 1
+
+    (home / "state").unlink()
+    shutil.rmtree(mirror.folder)
+    refresh()
+    assert (mirror.folder / "long" / "log.jsonl").exists()
+
+
+def test_the_page_judges_what_lies_in_the_bucket(bucket, tmp_path):
+    """Files that nobody opened are not missing, and a bucket that is away takes nothing from the page but what lies there."""
+    from mlv.web.experiment import verified, with_diff
+    from mlv.web.index import PageIndex
+
+    mirror = Mirror(bucket)
+    mirror.refresh()
+    index = PageIndex(mirror.folder)
+    index.refresh()
+    (row,) = [row for row in index.rows() if row.digest.name == "long"]
+    assert verified(row)["verdict"] == "intact"
+
+    reference = {"_mlv": "file", "path": "files/conf.txt", "size": 4, "sha256": "0" * 64}
+    digest = replace(row.digest, meta={**row.digest.meta, "git": {"diff": {"file": reference}}})
+    shutil.rmtree(tmp_path / "bucket")
+    assert with_diff(digest) == {"diff": {"file": reference}}
 
 
 def test_outputs_of_a_bucket_go_elsewhere(command, bucket, tmp_path):

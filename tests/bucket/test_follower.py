@@ -5,18 +5,25 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 from bucket.contents import chains, copy_of, is_whole, shipped
+from bucket.memory import MemoryStore
 from conftest import wait_until
 from signalling import send
 
 import mlv
 from mlv.bucket import positions
-from mlv.errors import InvalidArgument, MlvWarning
+from mlv.bucket.follower import ShippingFollower
+from mlv.bucket.patience import Stop
+from mlv.bucket.shipping import Shipping
+from mlv.bucket.wish import Wish
+from mlv.errors import BucketDenied, InvalidArgument, MlvWarning
 from mlv.store import layout
+from mlv.store.home import Home
 
 pytest.importorskip("obstore", reason="needs the extra 'bucket'")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
@@ -101,10 +108,10 @@ def test_flush_until_shipped(tmp_path, bucket, monkeypatch):
 
 
 def test_flush_of_a_run_that_is_not_shipped(tmp_path):
-    """It is an error, rather than a wait for nothing."""
+    """It warns and says no, rather than wait for nothing, and the training goes on."""
     exp = mlv.Exp(tmp_path, "digits", capture=())
-    with pytest.raises(InvalidArgument, match="MLV_SHIP"):
-        exp.flush(shipped=True)
+    with pytest.warns(MlvWarning, match="MLV_SHIP"):
+        assert not exp.flush(shipped=True)
     exp.close()
 
 
@@ -191,6 +198,107 @@ def test_runs_one_after_the_other(tmp_path, bucket):
     assert shipped(bucket / "digits", exp.path) == (exp.path / "log.jsonl").read_bytes()
     assert shipped(bucket / "digits", exp.path).startswith(first)
     assert {key.parent.name for key in set(bucket.rglob("*.gz")) | keys} == {copy_of(exp.path)}
+
+
+def test_a_run_that_is_over_does_not_wait_for_the_next_one(tmp_path):
+    """Its process ends while another run logs on: else that one would be shipped without any pause."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        exp.log({"loss": 0.5}, step=0)
+    log = exp.path / "log.jsonl"
+    line = log.read_bytes().splitlines(keepends=True)[-1]
+
+    def append(call, key):
+        if call == "create":
+            with open(log, "ab") as file:
+                file.write(line)
+
+    store = MemoryStore(append)
+    home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 10.0)
+    follower = threading.Thread(target=ShippingFollower(home, wish, lambda: store, lambda: True).follow, daemon=True)
+    follower.start()
+    follower.join(30)
+
+    assert not follower.is_alive()
+
+
+def _signalled_at_each_line(task, handler):
+    """Call a task in a thread as if a signal came at each line of the library that it waits by; return whether it ends."""
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename != threading.__file__:
+            return trace if event == "call" else None
+        if event == "line":
+            handler()
+        return trace
+
+    def run():
+        sys.settrace(trace)
+        task()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30)
+    return not thread.is_alive()
+
+
+def test_a_signal_at_any_moment(tmp_path):
+    """One that comes while the process begins or ceases to wait does not stop it for ever."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        exp.log({"loss": 0.5}, step=0)
+    home, wish, store = Home(exp.path, layout.exp_id(exp.path)), Wish("memory://bucket", "digits", 10.0), MemoryStore()
+    follower = ShippingFollower(home, wish, lambda: store, lambda: True)
+    stop = Stop()
+
+    assert _signalled_at_each_line(follower.follow, follower.wake)
+    assert _signalled_at_each_line(lambda: stop.wait(0.01), stop.set)
+
+
+def test_waiting_for_what_another_process_ships(tmp_path, bucket):
+    """A child that waits in vain says what ships the lines, as its parent does."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        exp.log({"loss": 0.5}, step=0)
+
+    with pytest.warns(MlvWarning, match=f"or by `mlv push {exp.path} file://"):
+        assert not Shipping(exp.path, layout.exp_id(exp.path), f"file://{bucket}").wait(0.1)
+
+
+def test_a_system_that_starts_no_process(tmp_path, bucket, monkeypatch):
+    """One warning says what ships the run afterwards, and its end waits for nobody."""
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.warns(MlvWarning, match="is not shipped: this system cannot start a process.*mlv push") as warnings:
+        make(tmp_path, bucket).close()
+
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("kind", [BucketDenied, OSError])
+def test_an_experiment_that_is_refused(tmp_path, kind):
+    """Those beside it below the same parent are shipped all the same."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        checkpoints = exp.checkpoints(latest=2)
+        for name in ("first", "second"):
+            with mlv.init_sub_exp(checkpoints.save({"w": 1}, step=1), name) as sub:
+                sub.log({"loss": 0.5}, step=0)
+
+    is_allowed, ends = threading.Event(), threading.Event()
+
+    def refuse(call, key):
+        if "first" in key and call == "create" and not is_allowed.is_set():
+            raise kind("no right to write")
+
+    store = MemoryStore(refuse)
+    home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 0.1)
+    follower = ShippingFollower(home, wish, lambda: store, ends.is_set)
+    thread = threading.Thread(target=follower.follow, daemon=True)
+    thread.start()
+
+    wait_until(lambda: any("second/subexp_1/log.d/" in key for key in list(store.content)))
+    wait_until(lambda: positions.read(exp.path, store.url).problem == "no right to write")
+    is_allowed.set()
+    ends.set()
+    thread.join(30)
+
+    assert not thread.is_alive()
 
 
 def test_sub_experiments(tmp_path, bucket):

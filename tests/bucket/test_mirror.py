@@ -171,7 +171,7 @@ def test_objects_that_vanish_between_listing_and_reading(tmp_path):
 def test_what_lies_behind_a_hole_has_not_arrived(tmp_path, store, mirror):
     """Lines behind a missing segment wait for it; the experiment is told as not whole."""
     exp = made(tmp_path)
-    lay(exp.path, store, "long", parts=5)
+    lay(exp.path, store, "long", parts=5, whole=False)
     hole = sorted(key for key in store.content if "/log.d/" in key)[2]
     content = store.content.pop(hole)
 
@@ -182,8 +182,20 @@ def test_what_lies_behind_a_hole_has_not_arrived(tmp_path, store, mirror):
     assert here.endswith(b"\n")
 
     store.create(hole, content)
+    lay(exp.path, store, "long")
     assert mirror.refresh().unshipped == []
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+
+def test_segments_that_were_removed(tmp_path, store, mirror):
+    """What a copy lacks that was whole once is a loss, which is told with each look, and not on its way."""
+    lay(made(tmp_path).path, store, "long", parts=4)
+    store.delete(sorted(key for key in store.content if "/log.d/" in key)[1])
+    for _ in range(2):
+        refreshed = mirror.refresh()
+        (notice,) = refreshed.notices
+        assert f"s3://lab/runs/long: the copy {COPY} was shipped whole, and " in notice
+        assert refreshed.unshipped == []
 
 
 def test_two_copies_become_one_experiment(tmp_path, store, mirror):
@@ -236,6 +248,28 @@ def test_a_redaction_is_followed(tmp_path, store, mirror):
         store.delete(key)
     assert mirror.refresh().notices == []
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+
+def test_a_redacted_file_that_a_killed_process_had_brought(tmp_path, store, mirror):
+    """A redaction removes it as well, although no state tells of it."""
+    exp = made(tmp_path, closed=False)
+    with exp.file("conf.txt", "w") as file:
+        file.write("hunter2secret")
+    exp.close()
+    lay(exp.path, store, "long")
+    old = [key for key in store.content if COPY in key or key.endswith("conf.txt")]
+    mirror.refresh()
+    folder = mirror.folder / "long"
+    (folder / "files").mkdir()
+    (folder / "files" / "conf.txt").write_text("hunter2secret")  # brought, and the process died before it wrote the state
+
+    list(redact(exp.path, ["hunter2secret"]))
+    for key in old:
+        store.delete(key)
+    lay(exp.path, store, "long", copy=OTHER)
+    mirror.refresh()
+
+    assert not list((folder / "files").iterdir())
 
 
 def test_a_damaged_segment_is_told_and_passed_over(tmp_path, store, mirror):
@@ -356,6 +390,21 @@ def test_an_experiment_where_another_has_a_file(tmp_path, store, mirror):
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 
+def test_folders_that_a_browser_of_buckets_made(tmp_path, store, mirror):
+    """The empty objects that mark folders are no files, in whose way the files in them would be."""
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    lay(made(tmp_path, "inner").path, store, "long/inner")
+    store.content["long/files/plots/deep/a.txt"] = b"a"
+    for folder in ("long", "long/files", "long/files/plots", "long/files/plots/deep", "long/log.d", "long/inner"):
+        store.content[folder] = b""
+
+    assert mirror.refresh().notices == []
+    assert mirror.bring_files(mirror.folder / "long") == []
+    assert (mirror.folder / "long" / "files" / "plots" / "deep" / "a.txt").read_bytes() == b"a"
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+
 def test_nothing_there(store, mirror):
     """An empty root, and one with a table alone, hold no experiment."""
     with pytest.raises(NotAnExperiment, match="s3://lab/runs holds no experiment"):
@@ -376,6 +425,20 @@ def test_a_removed_experiment_is_removed(tmp_path, store, mirror):
 
     assert mirror.refresh().folders == [mirror.folder / "long" / "sub"]
     assert list(layout.walk(mirror.folder)) == [mirror.folder / "long" / "sub"]
+
+
+def test_what_lies_behind_a_link_is_not_removed(tmp_path, store, mirror):
+    """A link in the mirror leads to somebody's own experiments, of which the bucket knows nothing."""
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    mirror.refresh()
+    (mirror.folder / "mine").symlink_to(tmp_path)
+    before = lines_of(exp.path)
+
+    mirror.refresh()
+
+    assert lines_of(exp.path) == before
+    assert layout.is_experiment(exp.path)
 
 
 def test_an_experiment_whose_meta_is_replaced_at_this_moment(tmp_path):
@@ -437,6 +500,21 @@ def test_a_mirror_that_cannot_be_written(tmp_path, store, monkeypatch):
         Mirror(URL, store).refresh()
 
 
+def test_a_mirror_of_another_user(tmp_path, store, mirror, monkeypatch):
+    """It is neither read nor written, whatever stands in it."""
+    lay(made(tmp_path).path, store, "long")
+    (home,) = {path.parent for path in mirror.refresh().folders[0].parents if path.name == "tree"}
+    if os.geteuid() == 0:
+        os.chown(home, 1234, 1234)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(FileUnusable, match="belongs to another user"):
+        mirror.refresh()
+    with pytest.raises(FileUnusable, match="belongs to another user"):
+        mirror.bring_files(mirror.folder / "long")
+
+
 def test_two_at_once(tmp_path, store, mirror):
     """Two readers that bring one mirror up to date at the same moment leave it as one does."""
     folders = [made(tmp_path, f"exp{number}").path for number in range(4)]
@@ -489,6 +567,19 @@ def test_another_account_has_a_mirror_of_its_own(tmp_path, store, mirror, monkey
     assert other.folder != mirror.folder
     pytest.importorskip("obstore")
     assert mirror_of(mirror.folder / "long") is None
+
+
+def test_a_bucket_that_is_an_experiment(tmp_path, store):
+    """It has the name of the bucket."""
+    pytest.importorskip("obstore")
+    exp = made(tmp_path)
+    lay(exp.path, store)
+    mirror = Mirror("s3://lab", store)
+    mirror.refresh()
+    assert mirror.folder.name == "lab"
+    assert mirror_of(mirror.folder).url == "s3://lab/"
+    with pytest.raises(InvalidArgument, match="cannot be mirrored"):
+        Mirror("s3://..", store)
 
 
 def test_a_url_that_leads_out_of_the_mirror():

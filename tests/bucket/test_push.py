@@ -1,11 +1,13 @@
 """`mlv push`: a tree in a bucket, as often as asked, whoever else pushes it and whoever is killed."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from bucket.contents import chains, is_whole, shipped
@@ -14,7 +16,9 @@ from conftest import wait_until
 from signalling import send
 
 import mlv
+from mlv.bucket import positions
 from mlv.bucket.push import Push
+from mlv.bucket.store import open_store
 from mlv.errors import BucketDenied, BucketUnreachable, NotAnExperiment
 
 
@@ -158,6 +162,42 @@ def test_a_refusal_ends_it(tmp_path):
         push(tmp_path / "runs", MemoryStore(refuse))
 
 
+def test_a_file_that_the_bucket_refuses(tmp_path):
+    """It is named, and keeps back neither the other files nor the other experiments; nothing is whole without it."""
+
+    def refuse(call, key):
+        if call == "create" and "e1/files/notes.txt" in key:
+            raise BucketDenied("no right to write it")
+
+    _, second, _ = make_tree(tmp_path / "runs")
+    (second / "files/other.txt").write_text("other")
+    os.utime(second / "files/other.txt", (0, 0))
+    store = MemoryStore(refuse)
+
+    by_path = {shipped.path: shipped for shipped in push(tmp_path / "runs", store)}
+
+    assert by_path["project1/e1"].unshipped == {"files/notes.txt": "no right to write it"}
+    assert [shipped.is_well for path, shipped in sorted(by_path.items())] == [True, True, False]
+    assert store.content["project1/e1/files/other.txt"] == b"other"
+    assert {key.rpartition("/.mlv/")[0] for key in store.content if "/whole/" in key} == {"project0/e0", "project0/e2"}
+    assert positions.read(second, store.url).problem == "no right to write it"
+
+
+def test_an_experiment_whose_name_no_object_can_have(tmp_path):
+    """It is named, and the others are shipped."""
+    pytest.importorskip("obstore", reason="needs the extra 'bucket'")
+    store = open_store(f"file://{tmp_path}/bucket")
+    folders = make_tree(tmp_path / "runs")
+    folders[1].rename(folders[1].with_name(os.fsdecode(b"caf\xe9")))
+
+    outcomes = push(tmp_path / "runs", store)
+
+    assert sorted(outcome.is_well for outcome in outcomes) == [False, True, True]
+    assert {stored.key.rpartition("/")[0] for stored in store.objects() if stored.key.endswith("meta.json")} == {
+        "project0/e0", "project0/e2",
+    }  # fmt: skip
+
+
 def test_a_folder_without_experiments(tmp_path, store):
     """It is an error."""
     with pytest.raises(NotAnExperiment, match="no experiments"):
@@ -292,15 +332,30 @@ def test_how_far_a_copy_is_behind(tmp_path, url, command):
     assert "e0 is" in command("doctor", "runs").stdout
 
 
+def test_a_stream_that_is_shipped_seldom(tmp_path, url, command):
+    """Samples of the machine that wait for five minutes are no reason to push."""
+    folder = make_tree(tmp_path / "runs", 1)[0]
+    command("push", folder, url)
+    before = datetime.now(timezone.utc) - timedelta(seconds=310)
+    line = b'{"run":"r","seq":1,"time":"%s","type":"system","data":{}}\n' % before.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+    (folder / "system.log.jsonl").write_bytes(line)
+
+    checks = json.loads(command("doctor", "runs", "--json").stdout)["checks"]
+
+    assert [check["verdict"] for check in checks if check["part"] == "buckets"] == ["note"]
+
+
 def test_a_damaged_position_is_asked_for_again(tmp_path, store):
     """Position and copy are hints: what cannot be read of them is made again."""
     folder = make_tree(tmp_path / "runs", 1)[0]
     push(tmp_path / "runs", store)
-    for path in (folder / ".mlv/shipped").glob("*.json"):
-        path.write_text('{"url": 3, "streams": []}')
-    content = dict(store.content)
+    path = positions.position_path(folder, store.url)
+    good, content = json.loads(path.read_bytes()), dict(store.content)
 
-    assert push(tmp_path / "runs", store)[0].is_well
+    for name in good:
+        for value in (None, 3, "x", [], {}, [1], {"log": None}, {"files/notes.txt": {}}):
+            path.write_text(json.dumps({**good, name: value}))
+            assert push(tmp_path / "runs", store)[0].is_well
     assert store.content == content
     shutil.rmtree(folder / ".mlv/shipped")
     (folder / ".mlv/copy").write_text("[]")

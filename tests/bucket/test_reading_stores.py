@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,4 +117,16 @@ def test_a_bucket_that_is_not_there(moto, cloud_variables):
     """The error says so."""
     url = cloud_variables(moto.reach("lab-nowhere"))
     with pytest.raises(BucketMissing, match="no such bucket"):
+        mlv.find(url)
+
+
+@pytest.mark.parametrize("key", ["long//x", "long/../x"])
+def test_a_key_that_the_client_cannot_name(moto, cloud_variables, key):
+    """A bucket that holds one cannot be listed: the error names it, and says what to do."""
+    bucket = moto.bucket()
+    url = cloud_variables(bucket)
+    with closing(HTTPConnection("127.0.0.1", moto.port, timeout=30)) as connection:
+        connection.request("PUT", f"/{urlsplit(url).netloc}/{key}", b"x")
+        assert connection.getresponse().status == 200
+    with pytest.raises(BucketError, match=rf"cannot be listed.*{re.escape(key)}.*remove that object"):
         mlv.find(url)

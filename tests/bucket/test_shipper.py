@@ -1,6 +1,8 @@
 """Shipping one experiment: the bucket holds whole lines of the log, whatever fails and whoever is killed."""
 
+import errno
 import gzip
+import json
 import os
 import shutil
 from datetime import datetime, timezone
@@ -14,6 +16,7 @@ from mlv.bucket import names, positions, segments
 from mlv.bucket.shipper import Shipper
 from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
 from mlv.store import layout
+from mlv.store.files import replace_file
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings
@@ -276,6 +279,46 @@ def test_a_clone_is_another_copy(tmp_path, store):
     assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
 
 
+def test_a_folder_that_several_containers_see(tmp_path, store):
+    """It is one copy, whichever of them ships it: else each of two would ship all of it again at each turn."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    record = positions.loads((folder / ".mlv/copy").read_bytes())
+    (folder / ".mlv/copy").write_text(json.dumps({**record, "machine": "another"}))
+    store.requests.clear()
+
+    ship(folder, store)
+
+    assert copy_of(folder) == record["copy"]
+    assert store.requests == []
+
+
+def test_a_folder_that_was_restored_from_a_backup(tmp_path, store):
+    """Other lines than those that were shipped since are another copy, also where all files are the same ones."""
+    folder = finished(tmp_path)
+    ship(folder, store)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    log(folder, 30)
+    ship(folder, store)
+    for path, content in before.items():
+        path.write_bytes(content)
+    position = positions.position_path(folder, store.url)
+    written = positions.loads(before[position])["written_ns"]
+    # The backup is older than this test.
+    position.write_bytes(before[position].replace(b"%d" % written, b"%d" % (written - 3600 * 10**9)))
+    log(folder, 7)
+
+    ship(folder, store)
+
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def log(folder, count):
+    with mlv.Exp.open(folder, capture=()) as exp:
+        for step in range(count):
+            exp.log({"loss": count}, step=100 + step)
+
+
 def test_a_moved_folder_stays_the_same_copy(tmp_path, store):
     """A folder that is renamed keeps its name in the bucket, and ships nothing again under the same path."""
     folder = finished(tmp_path)
@@ -359,6 +402,135 @@ def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
         assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
 
 
+def _holds(store, secret):
+    return [key for key, content in store.content.items() if secret.encode() in _plain(key, content)]
+
+
+@pytest.mark.parametrize("suffix", [".gz", "notes.txt"])
+def test_a_redaction_during_a_request(tmp_path, suffix):
+    """An object whose upload ends after another process has settled the redaction holds the secret no longer than that."""
+    secret, redacted = "hunter2-hunter2", []
+
+    def meanwhile(call, key):
+        if call == "create" and key.endswith(suffix) and not redacted:
+            redacted.append(key)
+            list(redact(folder, [secret]))
+            ship(folder, store)
+
+    store = MemoryStore(meanwhile)
+    folder = finished(tmp_path, secret)
+
+    ship(folder, store)
+
+    assert redacted
+    assert _holds(store, secret) == []
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+    assert any(key.startswith("a/b/files/notes.txt") for key in store.content)
+
+
+def test_a_redaction_while_files_are_shipped(tmp_path):
+    """It is settled by the next push, and not taken for settled by this one."""
+    secret = "hunter2-hunter2"
+
+    def meanwhile(call, key):
+        if key.endswith("notes.txt"):
+            list(redact(folder, [secret]))
+
+    store = MemoryStore(meanwhile)
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp:
+        exp.log("note", {"text": secret})
+        with exp.file("notes.txt", "w") as file:
+            file.write("notes")
+    folder = exp.path
+    ship(folder, store)
+    assert _holds(store, secret)
+
+    ship(folder, store)
+
+    assert _holds(store, secret) == []
+
+
+def test_a_redaction_of_which_a_clone_knows_nothing(tmp_path, store):
+    """Its copy is that of another folder, which has to be redacted as well: the report says so."""
+    folder = finished(tmp_path, "hunter2-hunter2")
+    clone = shutil.copytree(folder, tmp_path / "elsewhere" / "digits")
+    ship(clone, store)
+    assert ship(folder, store).notes == []
+    list(redact(folder, ["hunter2-hunter2"]))
+
+    (note,) = ship(folder, store).notes
+
+    assert note.startswith(f"{copy_of(clone)} in memory://bucket, copies of other folders, may hold what was redacted")
+    assert ship(folder, store).notes == []
+
+
+def test_shipping_in_the_middle_of_a_redaction(tmp_path, store, monkeypatch):
+    """The log tells of it before the files are changed: their objects are removed once they are."""
+    secret = "hunter2-hunter2"
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp, exp.file("notes.txt", "w") as file:
+        file.write(f"notes {secret}")
+    ship(exp.path, store)
+
+    def replace(path, content):
+        ship(exp.path, store)
+        replace_file(path, content)
+
+    monkeypatch.setattr("mlv.audit.redact.replace_file", replace)
+    list(redact(exp.path, [secret]))
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+    assert positions.read(exp.path, store.url).redacted == []
+
+
+def test_a_secret_in_the_name_of_a_file(tmp_path, store):
+    """Neither the log nor the bucket has it any more; files beside it stay."""
+    secret = "hunter2-hunter2"
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp:
+        for name in (f"of-{secret}.txt", f"folder-{secret}/a.txt", "of-mine.txt"):
+            with exp.file(name, "w") as file:
+                file.write("notes")
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) + [key for key in store.content if secret in key] == []
+    assert secret not in (exp.path / "log.jsonl").read_text()
+    assert positions.position_path(exp.path, store.url).read_bytes().find(secret.encode()) < 0
+    assert [key for key in store.content if "/files/" in key] == ["a/b/files/of-mine.txt"]
+
+
+def test_a_redaction_of_many_files(tmp_path, store):
+    """The event that names them is longer than the log is read at once."""
+    secret, long = "hunter2-hunter2", "/".join("d" * 200 for _ in range(15))
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp:
+        for number in range(400):
+            with exp.file(f"{long}/{number}.txt", "w") as file:
+                file.write(secret)
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+    assert max(map(len, (exp.path / "log.jsonl").read_bytes().splitlines())) > 1 << 20
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+
+
+def test_a_redacted_log_is_behind(tmp_path, store):
+    """Until it is shipped anew, `mlv ls` and `doctor` do not say that the bucket has all lines."""
+    folder = finished(tmp_path, "hunter2-hunter2")
+    ship(folder, store)
+    assert positions.behind_s(folder, datetime.now(timezone.utc)) == 0
+    list(redact(folder, ["hunter2-hunter2"]))
+    assert positions.behind_s(folder, datetime.now(timezone.utc)) > 0
+
+    ship(folder, store)
+
+    assert positions.behind_s(folder, datetime.now(timezone.utc)) == 0
+
+
 def test_a_redacted_meta_is_replaced(tmp_path, store):
     """The identity that a redaction gave the experiment is the one in the bucket."""
     exp = mlv.Exp(tmp_path, "digits", {"note": "hunter2-hunter2"}, capture=())
@@ -403,6 +575,25 @@ def test_a_segment_that_somebody_overwrote(tmp_path, store):
     assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
 
 
+def test_a_merged_segment_that_is_there_with_other_bytes(tmp_path, store):
+    """It is named, and all lines are up again under another copy, which is whole."""
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    exp.flush()
+    Shipper(exp.path, "a/b", store).ship_lines()
+    copy = copy_of(exp.path)
+    exp.close()
+    size = (exp.path / "log.jsonl").stat().st_size
+    key = f"a/b/{names.Segment('log', copy, 0, size).key}"
+    store.content[key] = gzip.compress(b"something else\n")
+
+    outcome = ship(exp.path, store)
+
+    assert outcome.different == [key]
+    assert copy_of(exp.path) != copy
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+    assert f"a/b/{names.Whole(copy_of(exp.path), size).key}" in store.content
+
+
 def test_equal_lines_packed_by_another_zlib(tmp_path, store):
     """The bytes of an object may differ where its lines do not."""
     exp = mlv.Exp(tmp_path, "digits", capture=())
@@ -429,6 +620,24 @@ def test_a_file_published_again(tmp_path, store):
 
     held = [content for key, content in store.content.items() if key.startswith("a/b/files/a.txt")]
     assert sorted(held) == [b"one", b"two"]
+
+
+def test_a_version_that_goes_while_it_is_compared(tmp_path):
+    """Its file is not taken for one that was let go here: it is shipped the next time."""
+    removed = []
+
+    def remove(call, key):
+        if call == "get" and key == "a/b/files/notes.txt" and not removed:
+            removed.append(store.content.pop(key))
+
+    store = MemoryStore(remove)
+    folder = finished(tmp_path)
+    store.content["a/b/files/notes.txt"] = b"notes "
+    assert list(ship(folder, store).unshipped) == ["files/notes.txt"]
+
+    ship(folder, store)
+
+    assert store.content["a/b/files/notes.txt"] == b"notes "
 
 
 def test_unfinished_files_are_left(tmp_path, store):
@@ -488,16 +697,35 @@ def test_a_line_longer_than_a_segment(tmp_path, store):
     assert shipped(store)[copy_of(experiment.folder), "log"] == experiment.lines("log")
 
 
-def test_a_folder_that_cannot_be_written(tmp_path, store, monkeypatch):
-    """A read-only tree is the same copy each time, as far as nobody replaces its files."""
+def test_a_folder_that_cannot_be_written(tmp_path, store):
+    """A read-only tree, or one on a full disk, is the same copy each time: its lines are not shipped again."""
     folder = finished(tmp_path)
     shutil.rmtree(folder / ".mlv", ignore_errors=True)
     (folder / ".mlv").write_text("no folder")
-    real = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and real(path, mode))
     ship(folder, store)
     content = dict(store.content)
+    store.requests.clear()
 
     ship(folder, store)
 
-    assert {key for key in store.content if key.endswith(".gz")} == {key for key in content if key.endswith(".gz")}
+    assert store.content == content
+    assert not [key for call, key in store.requests if call == "create" and key.endswith(".gz")]
+
+
+def test_a_disk_that_is_full(tmp_path, store, monkeypatch):
+    """A log that was replaced is another copy, and the same one each time, though its name cannot be kept."""
+
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    folder = finished(tmp_path)
+    ship(folder, store)
+    _rewrite(folder / "log.jsonl")
+    monkeypatch.setattr("mlv.bucket.copies.replace_whole", refuse)
+    monkeypatch.setattr("mlv.bucket.positions.replace_whole", refuse)
+
+    for _ in range(3):
+        Shipper(folder, "a/b", store).ship_lines()
+
+    assert len(shipped(store)) == 2
+    assert (folder / "log.jsonl").read_bytes() in shipped(store).values()

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mlv.bucket.store import Creation, checked_url, is_url, open_store
-from mlv.errors import BucketError, InvalidArgument, NoSuchObject
+from mlv.errors import BucketError, BucketUnreachable, InvalidArgument, NoSuchObject
 
 obstore = pytest.importorskip("obstore")
 
@@ -68,6 +68,22 @@ def test_missing_objects(store):
     assert list(store.objects()) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["NoSuchBucket", "AccessDenied", "status code: 403", "kind: Timeout", "InvalidRange", "start: 5", "169.254.169.254"]
+)
+def test_a_key_that_reads_like_an_error(store, name):
+    """Errors repeat the key, which tells nothing of what happened."""
+    key = f"{name}/{name}.txt"
+    store.create("taken", b"")
+
+    assert store.head(key) is None
+    for read in (store.get, lambda key: store.get_range(key, 0, 9), lambda key: list(store.chunks(key))):
+        with pytest.raises(NoSuchObject):
+            read(key)
+    with pytest.raises(BucketUnreachable, match=r"does not answer as it should: [^n]"):
+        store.create(f"taken/{key}", b"")
+
+
 def test_a_key_that_leads_elsewhere_is_refused(store):
     """No key leaves the root."""
     with pytest.raises(BucketError, match="cannot hold"):
@@ -90,7 +106,21 @@ def test_urls_that_are_none(url, text):
         open_store(url)
 
 
-@pytest.mark.parametrize("url", ["s3://AKIAEXAMPLE:wJalrXUtnFEMI@b/x", "s3://b/x?aws_secret_access_key=wJalrXUtnFEMI"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIAEXAMPLE:wJalrXUtnFEMI@b/x",
+        "s3://AKIAEXAMPLE:K7/wJalrXUtnFEMI@b/x",
+        "s3://AKIAEXAMPLE:K7#wJalrXUtnFEMI@b/x",
+        "s3://AKIAEXAMPLE:wJalrXUtnFEMI/K7@b/x",
+        "https://AKIAEXAMPLE:wJalrXUtnFEMI@host/b",
+        "https://AKIAEXAMPLE:K7/wJalrXUtnFEMI@host/b",
+        "https://host/b?key=wJalrXUtnFEMI",
+        "s3://b/x?aws_secret_access_key=wJalrXUtnFEMI",
+        "s3://b/x?endpoint=http://AKIAEXAMPLE:wJalrXUtnFEMI@host:9000",
+        "s3://b/x?endpoint=http://AKIAEXAMPLE:K7/wJalrXUtnFEMI@host:9000",
+    ],
+)
 def test_a_credential_in_a_url_is_refused_and_not_shown(url):
     """URLs are written into files: what is secret has no place in them, nor in the error."""
     with pytest.raises(InvalidArgument) as caught:

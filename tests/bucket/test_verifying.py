@@ -5,18 +5,21 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pytest
-from bucket.laid import OTHER, lay, lay_files
+from bucket.laid import COPY, OTHER, lay, lay_files
 from bucket.memory import MemoryStore
 
 import mlv
 from mlv.audit.findings import Report
 from mlv.audit.redact import redact
 from mlv.audit.verify import verify
+from mlv.bucket import names
+from mlv.bucket.names import Segment
 from mlv.bucket.verifying import verify_url
-from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.errors import BucketUnreachable, InvalidArgument, NotAnExperiment
 from mlv.store.mirrors import mirrors_folder
 
 pytestmark = pytest.mark.usefixtures("inline", "own_cache")
@@ -98,11 +101,33 @@ def test_what_has_not_arrived(tmp_path, store):
 
 def test_a_hole(tmp_path, store):
     """A segment that has not arrived makes nothing missing."""
-    lay(made(tmp_path).path, store, parts=5)
+    lay(made(tmp_path).path, store, parts=5, whole=False)
     keys = sorted(key for key in store.content if key.startswith("log.d/"))
     store.delete(keys[2])
 
     assert judged(store).verdict == "unproven"
+
+
+@pytest.mark.parametrize("lost", ["one", "last", "stream", "all"])
+def test_segments_that_were_removed(tmp_path, store, lost):
+    """A copy that was whole once has shipped all there is: whatever it lacks since is missing, until another copy holds it."""
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=4)
+    keys = sorted(key for key in store.content if ".d/" in key)
+    streams = {"one": keys[1:2], "last": keys[-1:], "stream": [key for key in keys if key.startswith("val")], "all": keys}
+    for key in streams[lost]:
+        store.delete(key)
+
+    report = judged(store)
+    assert report.verdict == "missing"
+    assert any("was shipped whole" in finding.text for finding in report.findings)
+    assert not any("later" in finding.text for finding in report.findings)
+
+    lay(exp.path, store, copy=OTHER, whole=False)
+    report = judged(store)
+    assert any("was shipped whole" in finding.text for finding in report.findings)
+    lay(exp.path, store, copy=OTHER)
+    assert judged(store).verdict == "intact"
 
 
 @pytest.mark.parametrize("change", [(b"loss", b"gain"), (b'"seq":10,', b'"seq":11,'), (b"0.5", b"0.4")])
@@ -117,6 +142,64 @@ def test_an_overwritten_segment(tmp_path, store, change):
     assert judged(store).verdict == "edited"
 
 
+def test_segments_that_are_merged_meanwhile(tmp_path):
+    """Small segments that go away after they were listed are read in the larger one."""
+    exp = made(tmp_path)
+
+    def merge(call: str, key: str) -> None:
+        if call.startswith("get") and ".d/" in key and not merged:
+            merged.append(key)
+            lay(exp.path, store, copy=OTHER)
+            for each in [each for each in store.content if COPY in each]:
+                store.delete(each)
+
+    merged = ["not yet"]
+    store = MemoryStore(merge)
+    lay(exp.path, store, parts=5)
+    merged.clear()
+
+    assert judged(store).verdict == "intact"
+    assert merged
+
+
+def test_a_meta_json_that_goes_away_meanwhile(tmp_path):
+    """It is looked for once more, as a redaction makes a new one."""
+
+    def replace(call: str, key: str) -> None:
+        if call == "get" and key == "meta.json" and "meta.json" in store.content and requests.count(key) == 0:
+            requests.append(key)
+            content.update({"meta.json": store.content.pop("meta.json")})
+        elif call == "objects":
+            store.content.update(content)
+
+    requests: list[str] = []
+    content: dict[str, bytes] = {}
+    store = MemoryStore(replace)
+    lay(made(tmp_path).path, store)
+
+    assert judged(store).verdict == "intact"
+    assert requests
+
+
+def test_a_bucket_that_goes_away(tmp_path):
+    """It is an error at each request, and never a verdict."""
+    numbers, failing = [count()], [-1]
+
+    def fail(call: str, key: str) -> None:
+        if next(numbers[-1]) == failing[-1]:
+            raise BucketUnreachable("no answer")
+
+    store = MemoryStore(fail)
+    lay(made(tmp_path).path, store, parts=2)
+    numbers.append(count())
+    assert judged(store).verdict == "intact"
+    for number in range(next(numbers[-1])):
+        numbers.append(count())
+        failing.append(number)
+        with pytest.raises(BucketUnreachable):
+            judged(store)
+
+
 def test_a_damaged_segment(tmp_path, store):
     """It is named by its key; one that covers the same bytes takes its place."""
     exp = made(tmp_path)
@@ -128,6 +211,33 @@ def test_a_damaged_segment(tmp_path, store):
     report = judged(store)
     assert report.verdict == "edited"
     assert [finding.text for finding in report.findings if key in finding.text] == [f"{key} is passed over: it is cut off"]
+
+
+def test_a_large_segment(tmp_path, store, monkeypatch):
+    """It is not held in memory, and judged as any other: damaged ones give nothing, overlapping ones their new bytes."""
+    monkeypatch.setattr("mlv.bucket.verifying.IN_MEMORY_BYTES", 10)
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=3)
+    keys = sorted(key for key in store.content if key.startswith("log.d/"))
+    content = (exp.path / "log.jsonl").read_bytes()
+    end = content.index(b"\n", names.segment_of(keys[1]).start) + 1
+    store.delete(keys[0])
+    store.content[Segment("log", COPY, 0, end).key] = gzip.compress(content[:end])
+    assert judged(store).verdict == "intact"
+
+    store.content[keys[2]] = store.content[keys[2]][:-5]
+    assert f"{keys[2]} is passed over: it is cut off" in [finding.text for finding in judged(store).findings]
+
+
+def test_a_segment_that_promises_too_much(tmp_path, store):
+    """A small object of a name that promises a terabyte is not uncompressed."""
+    exp = made(tmp_path)
+    lay(exp.path, store, parts=2)
+    end = (exp.path / "log.jsonl").stat().st_size
+    key = Segment("log", COPY, end, end + (1 << 40)).key
+    store.content[key] = gzip.compress(bytes(1 << 20))
+
+    assert any(finding.text.startswith(f"{key} is passed over: its name promises") for finding in judged(store).findings)
 
 
 def test_a_file_that_was_changed(tmp_path, store):
@@ -223,3 +333,25 @@ def test_the_command(command, tmp_path):
     assert done.returncode == 1
     assert "files/conf.txt is not there" in done.stdout
     assert command("verify", url).returncode == 2
+
+
+def test_several_at_once(command, tmp_path):
+    """Of several words that name experiments in buckets each is judged by what lies there, files included."""
+    pytest.importorskip("obstore")
+    from mlv.bucket.store import open_store
+
+    exp = made(tmp_path / "node")
+    (tmp_path / "bucket").mkdir()
+    url = f"file://{tmp_path}/bucket"
+    for name in ("a", "b"):
+        lay(exp.path, open_store(f"{url}/{name}"))
+
+    done = command("verify", f"{url}/a", f"{url}/b", exp.path, "--files")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"intact  {url}/a" in done.stdout
+    assert "3 experiments: 3 intact" in done.stdout
+
+    (tmp_path / "bucket" / "b" / "files" / "conf.txt").write_text("other")
+    done = command("verify", url, exp.path, "--files")
+    assert done.returncode == 1
+    assert "3 experiments: 2 intact, 1 edited" in done.stdout

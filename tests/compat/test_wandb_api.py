@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,19 @@ def test_order():
 
 @pytest.mark.parametrize(
     "filters",
-    [{"nothing": 1}, {"config.lr": {"$near": 1}}, {"$xor": []}, {"$or": {}}, {"tags": {"$in": "x"}}, {"name": {"$regex": "("}}],
+    [
+        {"nothing": 1},
+        {"config.lr": {"$near": 1}},
+        {"$xor": []},
+        {"$or": {}},
+        {"tags": {"$in": "x"}},
+        {"name": {"$regex": "("}},
+        {"name": {"$regex": b"a"}},
+        {"$and": [1]},
+        {"$not": 5},
+        ["name"],
+        {1: 2},
+    ],
 )
 def test_filters_that_cannot_be_read(filters):
     """A filter that is none names what is wrong."""
@@ -166,6 +179,46 @@ def test_rows():
     pandas.testing.assert_frame_equal(read.history(keys=["a"]), pandas.DataFrame({"_step": range(4), "a": [1, 2, 3, 30]}))
 
 
+def test_rows_without_a_step():
+    """A line without a step is a row by itself, also where a step has the number of its position."""
+    with mlv.Exp("runs/p", "plain") as exp:
+        for step in (1, 2, 3):
+            exp.log({"loss": step}, step=step)
+        exp.log({"test": 9})
+        exp.log({"late": 1}, step=3)
+
+    rows = [{key: value for key, value in row.items() if key[0] != "_"} for row in wandb.Api().runs("p")[0].scan_history()]
+    assert rows == [{"loss": 1}, {"loss": 2}, {"loss": 3, "late": 1}, {"test": 9}]
+
+
+def test_moments_of_other_zones():
+    """A moment of another zone is the same moment."""
+    logged("a", 1.0)
+    zone = timezone(timedelta(hours=-12))
+    now = datetime.now(zone)
+    assert names({"created_at": {"$lt": now + timedelta(hours=1)}}) == ["a"]
+    assert names({"created_at": {"$gt": now + timedelta(hours=1)}}) == []
+
+
+def test_names_out_of_events():
+    """Names that lead out of their folders, in the events of a run from elsewhere, are none."""
+    Path("a.txt").write_text("1")
+    with wandb.init(project="p", id="r1") as run:
+        run.log_artifact("a.txt", name="data", type="dataset")
+        run.exp.log("wandb/log_artifact", {"artifact": "../.wandb-artifacts/data:v0"})
+        run.exp.log("wandb/log_artifact", {"artifact": "data:v0", "project": "../runs/p"})
+        run.exp.log("wandb/log_artifact", {"other": 1})
+        run.exp.log("wandb/run", {"sweep": "../../sweep"})
+    Path("runs/p/.wandb-sweeps").mkdir()
+    Path("runs/sweep").mkdir()
+    Path("runs/sweep/sweep.json").write_text('{"config": {"method": "random", "parameters": {"a": {"value": 1}}}}')
+    read = wandb.Api().run("p/r1")
+
+    assert [artifact.name for artifact in read.logged_artifacts()] == ["data:v0"]
+    with pytest.raises(wandb.CommError, match="no ID of a sweep"):
+        read.sweep  # noqa: B018
+
+
 def test_files():
     """Files are the attachments; a copy is not written over unless it may be."""
     Path("out").mkdir()
@@ -187,6 +240,9 @@ def test_files():
         read.file("none.txt").download()
     with pytest.raises(wandb.UsageError, match="is not below the files"):
         read.file("../meta.json")
+    for name in ("../files/out/model.txt", str(read.file("out/model.txt").source.absolute())):
+        with pytest.raises(wandb.UsageError, match="is not below the files"):
+            read.file(name)
 
 
 def test_artifacts():

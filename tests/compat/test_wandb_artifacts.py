@@ -336,6 +336,20 @@ def test_a_name_is_taken_once():
     assert (Path(stored.file("out")).read_text(), stored.aliases) == ("b", ["only"])
 
 
+def test_a_folder_with_pipes():
+    """Pipes, and links to files that are gone, are left out of a folder: nothing may ever come of them."""
+    Path("data").mkdir()
+    Path("data/a.txt").write_text("1")
+    Path("data/gone").symlink_to("nowhere")
+    os.mkfifo("data/pipe")
+    for policy in ("mutable", "immutable"):
+        artifact = wandb.Artifact(policy, "dataset")
+        artifact.add_dir("data", policy=policy)
+        with wandb.init(project="p") as run:
+            run.log_artifact(artifact)
+        assert [entry.path for entry in artifact.files()] == ["a.txt"]
+
+
 def test_files_are_those_that_were_added():
     """What happens to a file after it was added does not matter, unless its policy says that nothing will."""
     Path("model.pt").write_text("1")

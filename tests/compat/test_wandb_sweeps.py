@@ -134,6 +134,16 @@ def test_grids():
         ({"early_terminate": {"type": "median"}}, "early_terminate="),
         ({"early_terminate": {"type": "hyperband"}}, "min_iter"),
         ({"surprise": 1}, "'surprise'"),
+        ({"parameters": {"a": {"min": 0, "max": 10**12}}, "method": "grid"}, "no grid can be made of"),
+        ({"parameters": {"a": {"min": 0, "max": 10**400}}}, "max=1000"),
+        ({"parameters": {"a": {"distribution": "log_uniform", "min": 0, "max": 1e300}}}, "beyond what a number can be"),
+        ({"parameters": {"a": {"values": [object()]}}}, "no form in JSON"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": math.inf}}, "max_iter=inf"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": math.nan}}, "min_iter=nan"),
+        ({"command": 5}, "command=5"),
+        ({"program": ["t.py"]}, "program="),
+        ({"parameters": {"net": {"parameters": {"api_key": {"values": ["s3cretKey9x"]}}}}}, r"parameters\.net\.api_key"),
+        ({"command": ["t.py", "--password", "s3cretKey9x"]}, r"command\[2\]"),
     ],
 )
 def test_configs_that_cannot_be(changes, text):
@@ -141,6 +151,21 @@ def test_configs_that_cannot_be(changes, text):
     with pytest.raises(wandb.UsageError, match=text):
         wandb.sweep({"method": "random", "parameters": {"a": {"value": 1}}, **changes}, project="p")
     assert not Path("runs").exists()
+
+
+def test_variables_in_place_of_credentials():
+    """A command may name variables of the environment for what must not lie in a file."""
+    words = ["python", "${program}", "--api-key=${envvar:KEY}", "--password", "${envvar:KEY}"]
+    wandb.sweep({"method": "random", "parameters": {"a": {"value": 1}}, "program": "t.py", "command": words}, project="p")
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_grid_that_nobody_can_count_up():
+    """Billions of configs cost neither time nor memory before they are tried."""
+    parameters = {name: {"values": [*range(10), 0]} for name in "abcdefghijkl"}
+    sweep_id = wandb.sweep({"method": "grid", "parameters": parameters}, project="p")
+
+    assert wandb.Api().sweep(f"p/{sweep_id}").expected_run_count == 10**12
 
 
 # Agents with functions.
@@ -286,12 +311,13 @@ def test_bayes():
 
 @pytest.mark.skipif(find_spec("optuna") is not None, reason="optuna is installed")
 def test_bayes_without_optuna():
-    """Without Optuna, the agent says what to install."""
-    config = {"method": "bayes", "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    """Without Optuna, the agent says what to install; whoever looks at the sweep does without."""
+    config = {"method": "bayes", "run_cap": 2, "metric": {"name": "loss"}, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
     sweep_id = wandb.sweep(config, project="p")
 
     with pytest.raises(mlv.errors.MissingExtra, match="pip install optuna, or use method='random'"):
         wandb.agent(sweep_id, function=lambda: None)
+    assert wandb.Api().sweep(f"p/{sweep_id}").state == "PENDING"
 
 
 def test_what_is_not_there():
@@ -333,11 +359,27 @@ def test_a_point_that_ends_while_another_agent_looks():
         ({"min_iter": 2}, [2, 6, 18]),
         ({"max_iter": 27, "s": 2, "eta": 3}, [3, 9]),
         ({"max_iter": 4, "s": 5, "eta": 2}, [1, 2]),
+        ({"min_iter": 1, "eta": 1e5}, [1, 10**5, 10**10]),
+        ({"max_iter": 4, "s": 10**12, "eta": 2.5}, [1]),
     ],
 )
 def test_bands(setting, bands):
     """Bands are powers of `eta` above `min_iter`, or so many below `max_iter`."""
     assert bands_of({"type": "hyperband", **setting})[0][:3] == bands
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_mark_of_a_try_before():
+    """A point whose first try was ended early, and whose agent died then, has the end of its second try."""
+    sweep_id = wandb.sweep({"method": "grid", "parameters": {"a": {"value": 0}}}, project="p")
+    folder = SweepFolder(Path("runs/p/.wandb-sweeps", sweep_id))
+    claim = folder.claim(Search(folder).propose)
+    claim.path.with_suffix(".stopped").write_text("hyperband")
+    claim.lock.drop()
+
+    wandb.agent(sweep_id, function=lambda: wandb.init().finish())
+
+    assert [end["state"] for end in points(sweep_id)] == ["finished"]
 
 
 # Agents with programs, and several of them.
@@ -379,8 +421,9 @@ def test_commands(command, expected, monkeypatch):
 
 
 def test_commands_that_cannot_be():
-    """A file of arguments is written where it is named; an unknown macro is an error."""
+    """A file of arguments is written where it is named, and not by a check; an unknown macro is an error."""
     path = Path("args.json")
+    assert (command_of({"command": ["${args_json_file}"]}, {}, None), path.exists()) == ([], False)
     assert command_of({"command": ["${args_json_file}"]}, {"a": 1}, path) == [str(path.absolute())]
     assert json.loads(path.read_text()) == {"a": 1}
     for command, text in (
@@ -434,7 +477,10 @@ def test_a_program(capsys):
     assert main(["sweep", "sweep.yaml", "-p", "p", "--name", "own"]) == 0
     sweep_id = capsys.readouterr().out.split()[4]
     assert main(["agent", f"p/{sweep_id}"]) == 0
-    assert [main(["agent", "p/none"]), main(["sweep", "none.yaml"])] == [1, 1]
+    Path("bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    Path("runs/file").touch()
+    words = (["agent", "p/none"], ["sweep", "none.yaml"], ["sweep", "bytes.yaml"], ["sweep", "sweep.yaml", "-p", "file"])
+    assert [main(each) for each in words] == [1, 1, 1, 1]
     assert [line[:12] for line in capsys.readouterr().err.splitlines()[-2:]] == ["wandb: ERROR"] * 2
 
     assert wandb.Api().sweep(f"p/{sweep_id}").name == "own"
@@ -514,3 +560,4 @@ def test_a_point_that_kills_its_agents():
 
     assert codes == [-signal.SIGKILL] * 3 + [0]
     assert tried() == [0, 0, 0, 1]
+    assert wandb.Api().sweep(f"p/{sweep_id}").state == "FINISHED"

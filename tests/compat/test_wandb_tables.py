@@ -165,6 +165,25 @@ def test_tables_that_lead_to_each_other():
     assert (other.links["of"].table is table, other.data[1][2].get_row()["id"]) == (True, "bob")
 
 
+def test_rows_that_lead_to_another_table():
+    """The cells of a column are made to lead to another table once, not with each row that is added."""
+
+    class Counted(wandb.Table):
+        calls = 0
+
+        def _linked(self, column: Any, value: Any) -> Any:
+            Counted.calls += 1
+            return super()._linked(column, value)
+
+    other = wandb.Table(columns=["a"], data=[[number] for number in range(100)])
+    table = Counted(columns=["row"], data=[[5]])
+    for index in other.get_index():
+        table.add_data(index)
+
+    assert [row[0].get_row() for row in table.data] == [{"a": number} for number in (5, *range(100))]
+    assert Counted.calls < 300
+
+
 def test_joins_across_artifacts():
     """A join may name a table of another artifact: its entry there."""
     artifact = wandb.Artifact("people", "tables")

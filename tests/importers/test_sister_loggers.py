@@ -146,6 +146,46 @@ def test_files_of_a_drop_in(tmp_path):
     assert outcome.error.startswith(f"{path} is an output that mlv itself wrote of experiment {tmp_path / ROOM / 'log.json'}")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "last"),
+    [
+        ("a_Nov21_03-40-24.log", "[2026-11-21 03:40:24,927] [INFO]: hello\n[2026-11-21 03:40:25,000] [INFO]: bye", "bye"),
+        ("a_Nov21_03-40-24.log", "[2026-11-21 03:40:24,927] [ERROR]: failed\nValueError: no", "failed\nValueError: no"),
+        ("slurm-1.out", "DLL 2026-11-21 03:20:52.831650 - 1 loss : 0.5 \nhello\ndone", "done"),
+        ("slurm-1.out", "hello\nDLL 2026-11-21 03:20:52.831650 - 1 loss : 0.5", "loss"),
+    ],
+)
+def test_last_lines_without_an_end(tmp_path, name, text, last):
+    """The last line of a text log waits for its end, and comes over as it stands where the source is complete."""
+    path = write(tmp_path / "out" / name, text)
+
+    def has_last(exp: mlv.Exp) -> bool:
+        return any(json.dumps(last)[1:-1] in stream.read_text() for stream in exp.path.glob("*.jsonl"))
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+    assert (has_last(exp), bool(outcome.left or outcome.notes)) == (False, True)
+    whole, outcome = import_one(path, tmp_path / "whole", is_whole=True)
+    assert (has_last(whole), outcome.left) == (True, {})
+
+
+@pytest.mark.parametrize("cut", range(1, 90, 8))
+def test_logs_that_are_cut_anywhere(tmp_path, cut):
+    """A message of several lines comes over whole, once the log has its end, wherever an import met it."""
+    head = "[2026-11-21 03:40:24,927] [INFO]: hello\n[2026-11-21 03:40:25,000] [ERROR]: failed\nTraceback"
+    whole = head + " (most recent call last):\n  2 / 0\nValueError: no\n[2026-11-21 03:40:26,500] [WARNING]: bye\n"
+    path = write(tmp_path / "out" / "a_Nov21_03-40-24.log", whole[: len(head) + cut])
+    import_one(path, tmp_path / "runs")
+    path.write_text(whole)
+
+    exp, outcome = import_one(path, tmp_path / "runs")
+
+    text = whole[whole.index("failed") : whole.index("\n[2026-11-21 03:40:26")]
+    if whole[len(head) + cut - 1] != "\n":
+        assert (outcome.left, outcome.imported.differences) == ({}, [])
+        assert [event.data["message"] for event in exp.events("message")] == ["hello", text, "bye"]
+    assert is_intact(exp)
+
+
 # helios
 
 HELIOS = (
@@ -178,6 +218,20 @@ def test_helios(tmp_path, name):
     ]
     assert points(exp) == [(0, {"loss": 0}), (1, {"loss": 0.25}), (2, {"loss": 0.5})]
     assert (is_intact(exp), changes_nothing(tmp_path / "out", tmp_path / "runs")) == (True, True)
+
+
+def test_helios_logs_of_one_name(tmp_path):
+    """Of several logs of one name each has the event files beside it."""
+    for number, folder in enumerate("ab"):
+        write(tmp_path / "out" / folder / "run.log", HELIOS.replace("03:40", f"0{number}:40"))
+        writers = pytest.importorskip("tensorboardX", reason="it writes the event files")
+        with writers.SummaryWriter(str(tmp_path / "out" / folder / "tensorboard" / "run")) as writer:
+            writer.add_scalar("loss", number, number)
+
+    outcomes = import_all(tmp_path / "out", tmp_path / "runs")
+
+    exps = [mlv.Exp.open(each.imported.path) for each in outcomes]
+    assert [(exp.path.parent.name, points(exp)) for exp in exps] == [("a", [(0, {"loss": 0})]), ("b", [(1, {"loss": 1})])]
 
 
 def test_helios_without_events(tmp_path):
@@ -271,6 +325,50 @@ def test_allogger_that_goes_on(tmp_path):
     assert (outcome.left, outcome.imported.differences) == ({}, [])
     assert sorted(points(exp), key=str) == sorted([(n, {f"main/{k}": n}) for n, _, _ in rows for k in "ab"], key=str)
     assert is_intact(exp)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [({"a": [1, 2, 3, 4], "b": [1, 2]}, {"a": range(1, 9), "b": range(1, 9)}), ({"b": [1, 2]}, {"a": [1, 2], "b": [1, 2, 3]})],
+)
+def test_allogger_s_tables_behind_each_other(tmp_path, earlier, later):
+    """A table that was behind the others, or has rows of the same times, loses and doubles nothing as it grows."""
+    path = tmp_path / "log" / "events" / "1795231457_vm.h5"
+
+    def written(steps: dict) -> None:
+        numbers = {f"scalar/main/{key}": [(n, n / 4, n) for n in numbers] for key, numbers in steps.items()}
+        arrays = {f"array/main/{key}": [(n, n / 4, [n, n]) for n in numbers] for key, numbers in steps.items()}
+        allogger_table(path, {**numbers, **arrays})
+
+    written(earlier)
+    import_one(tmp_path / "log", tmp_path / "runs")
+    written(later)
+
+    exp, outcome = import_one(tmp_path / "log", tmp_path / "runs")
+
+    assert (outcome.left, outcome.imported.differences) == ({}, [])
+    expected = sorted((key, n) for key, numbers in later.items() for n in numbers)
+    assert sorted((name[-1], step) for step, data in points(exp) for name in data) == expected
+    assert sorted((event.name[-1], event.step) for event in exp.events("array")) == expected
+    assert (is_intact(exp), changes_nothing(tmp_path / "log", tmp_path / "runs")) == (True, True)
+
+
+def test_times_that_are_none(tmp_path):
+    """A record whose time is damaged costs its time alone."""
+    rows = [(1, 0.25, 1), (2, math.inf, 2), (3, 1e30, 3), (4, 0.5, 4)]
+    allogger_table(tmp_path / "log" / "events" / "1795231457_vm.h5", {"scalar/main/a": rows})
+    number = '"timestamp": 1' + "0" * 400
+    records = [
+        line(n, {"a": n}).replace('"timestamp": "1700000000.0"', text)
+        for n, text in enumerate([number, '"timestamp": "nan"'], 5)
+    ]
+    write(tmp_path / "log.json", "".join([line(4, {"a": 4}), *records]))
+
+    table, _ = import_one(tmp_path / "log", tmp_path / "runs")
+    printed, _ = import_one(tmp_path / "log.json", tmp_path / "other")
+
+    assert sorted(step for step, _ in points(table)) == [1, 2, 3, 4]
+    assert ([step for step, _ in points(printed)], len(printed.runs)) == ([4, 5, 6], 1)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -388,6 +486,27 @@ def test_mle_logging_merged(tmp_path, original):
     assert sorted(each.imported.path for each in again) == sorted(each.imported.path for each in first)
     assert {(each.imported.is_new, tuple(each.imported.differences), each.error) for each in again} == {(False, (), "")}
     assert all(len(points(mlv.Exp.open(each.imported.path))) == 2 for each in again)
+
+
+def test_mle_logging_of_hostile_files(tmp_path):
+    """A time that is none costs itself; a group whose name leads out of the folder is none."""
+    h5py = pytest.importorskip("h5py")
+    write(tmp_path / "config_dict.yaml", "password_of: others\n")
+    (tmp_path / "exp").mkdir()
+    with h5py.File(tmp_path / "exp" / "log.hdf5", "w") as file:
+        for name in ("own", ".."):
+            group = file.create_group(f"{name}/seed_1")
+            group["meta/config_dict"] = [b"{'long': [1, "]
+            group["stats/loss"] = [0.5, 0.25, 0.125]
+            group["time/num_updates"] = [1.0, 2.0, 3.0]
+            group["time/time_elapsed"] = [10.0, math.inf, 1e300]
+
+    exp, _ = import_one(tmp_path / "exp", tmp_path / "runs")
+
+    assert (exp.path, points(exp)) == (
+        tmp_path / "runs/own/seed_1",
+        [(1, {"loss": 0.5}), (2, {"loss": 0.25}), (3, {"loss": 0.125})],
+    )
 
 
 def test_mle_logging_of_unequal_lengths(tmp_path):

@@ -13,6 +13,7 @@ from conftest import run_command
 import mlv
 from importers.trees import content, import_all, import_one, points
 from mlv.errors import InvalidArgument
+from mlv.importers import values
 from mlv.importers.csv_files import value_of
 
 
@@ -201,6 +202,12 @@ def test_values():
     cells |= {"9223372036854775807": 2**63 - 1, "2024_01": "2024_01", "1_0.5": "1_0.5"}
 
     assert {cell: value_of(cell) for cell in cells} == cells
+
+
+def test_names_of_very_wide_tables():
+    """Hundreds of thousands of columns of one name have names of their own, as soon as others do."""
+    assert values.unique(["a", "a", "a_2", "a", "b"]) == ["a", "a_2", "a_2_2", "a_3", "b"]
+    assert len(values.unique(["a"] * 200_000)) == 200_000
 
 
 def test_settings_that_stand_for_billions(tmp_path):

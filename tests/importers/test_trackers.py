@@ -75,15 +75,20 @@ def test_sacred_that_runs(tmp_path):
     sacred_run(folder, "RUNNING", 1)
     import_one(tmp_path / "sacred", tmp_path / "runs")
     sacred_run(folder, "RUNNING", 3)
+    (folder / "cout.txt").write_bytes((folder / "cout.txt").read_bytes() + b"more\n")
     (folder / "metrics.json").write_text((folder / "metrics.json").read_text()[:50])
     _, torn = import_one(tmp_path / "sacred", tmp_path / "runs")
+    printed = (folder / "cout.txt").read_bytes()
     sacred_run(folder, "COMPLETED", 5)
+    (folder / "cout.txt").write_bytes(printed + b"last\n")
 
     exp, outcome = import_one(tmp_path / "sacred", tmp_path / "runs")
 
     assert dict(torn.left) == {"metrics.json that is no JSON: it is damaged, or is being written": 1}
     assert outcome.imported.differences == []
     assert sorted(step for step, data in points(exp) if "loss" in data) == list(range(5))
+    printed = [event.data["message"] for event in exp.events("message", stream="console")]
+    assert printed == ["world", "more", "last"]
     assert is_intact(exp)
 
 

@@ -297,6 +297,19 @@ def test_files_of_wandb_with_credentials(tmp_path):
     assert secret.encode() not in b"".join(content(tmp_path / "runs").values())
 
 
+def test_a_console_without_records_that_grows(tmp_path):
+    """What was printed into a file alone comes over once, while its run goes on."""
+    folder = tmp_path / "run-2-b"
+    for count in (1, 3):
+        w.write(folder, w.framed([w.run("b"), *(w.row(step, step, loss=1) for step in range(count))]), "run-b.wandb")
+        (folder / "files/output.log").write_text("".join(f"line {number}\n" for number in range(count)))
+        exp, outcome = import_one(folder, tmp_path / "runs")
+        assert (outcome.left, outcome.imported.differences) == ({}, [])
+
+    assert [event.data["message"] for event in exp.events("message")] == ["line 0", "line 1", "line 2"]
+    assert verdict(exp.path) == "intact"
+
+
 def test_items_at_once():
     """Items are cut where their values begin; whatever the keys hold, the quick way gives what the plain one gives."""
     hypothesis = pytest.importorskip("hypothesis")

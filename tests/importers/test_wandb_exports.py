@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from conftest import run_command
 
 import mlv
 from importers.trees import content, import_all, import_one, points
+from mlv.experiment.importing.source import EPOCH, SourceEvent
+from mlv.importers import log_lines
+from mlv.importers.reading import SourceReading
 
 CHART = (
     '"epoch","sun-1 - _step","sun-1 - _step__MIN","sun-1 - _step__MAX","sun-1 - train/loss","sun-1 - train/loss__MIN",'
@@ -60,6 +64,30 @@ def test_a_chart(tmp_path):
     before = content(tmp_path / "runs")
     import_all(path, tmp_path / "runs")
     assert (content(tmp_path / "runs") == before, is_intact(sun)) == (True, True)
+
+
+def test_runs_of_a_chart_that_begin_alike(tmp_path):
+    """A run whose name begins with that of another is told from it."""
+    columns = [f"{run} - {name}" for run in ("a", "a - b") for name in ("_step", "loss")]
+    names = ["Step", *(column + ending for column in columns for ending in ("", "__MIN", "__MAX"))]
+    path = write(tmp_path / "chart.csv", ",".join(names) + "\n0," + ",".join("1" * (len(names) - 1)) + "\n")
+
+    exps = opened(import_all(path, tmp_path / "runs"))
+
+    assert [(exp.name, points(exp)) for exp in exps] == [("a", [(1, {"loss": 1})]), ("a - b", [(1, {"loss": 1})])]
+
+
+def test_long_outputs(tmp_path):
+    """What was printed is never in memory as a whole."""
+    path = tmp_path / "output.log"
+    path.write_bytes(b"".join(b"epoch %d\r" % number + b"x" * 1000 + b"\n" for number in range(10_000)))
+    tracemalloc.start()
+    try:
+        lines = sum(isinstance(item, SourceEvent) for item in log_lines.PrintedFile(path).items("run", EPOCH, SourceReading()))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (lines, most < 5_000_000) == (10_000, True)
 
 
 def test_a_chart_of_one_run(tmp_path):
@@ -170,6 +198,25 @@ def test_a_list_as_the_documentation_makes_it(tmp_path, suffix):
     assert (first.name, first.params, first.summary()["acc"].value) == ("sun-1", {"lr": 0.1}, 0.5)
     assert math.isnan(first.summary()["loss"].value)
     assert (second.params, dict(outcomes[1].left)) == ({"lr": 0.2}, {"settings or summaries that are no mapping": 1})
+
+
+def test_files_of_a_run_that_goes_on(tmp_path):
+    """Measurements, and what was printed, come over once, whatever of a run's files grew between two imports."""
+    folder = tmp_path / "server" / "abc"
+    for count in (2, 4):
+        rows = [{"_timestamp": 1709208001.0 + number, "_runtime": number} for number in range(count)]
+        history = [json.dumps({**row, "_step": number, "loss": number}) for number, row in enumerate(rows)]
+        write(folder / "wandb-history.jsonl", "".join(f"{line}\n" for line in history))
+        system = [json.dumps({**row, "system.cpu": number}) for number, row in enumerate(rows)]
+        write(folder / "wandb-events.jsonl", "".join(f"{line}\n" for line in system))
+        write(folder / "output.log", "".join(f"line {number}\n" for number in range(count)))
+        exp, outcome = import_one(tmp_path / "server", tmp_path / "runs")
+        assert (outcome.left, outcome.imported.differences) == ({}, [])
+
+    assert [step for step, _ in points(exp)] == list(range(4))
+    assert [dict(event.data)["cpu"] for event in exp.events("system")] == list(range(4))
+    assert [event.data["message"] for event in exp.events("message", stream="console")] == [f"line {n}" for n in range(4)]
+    assert is_intact(exp)
 
 
 def test_files_of_a_run(tmp_path):

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,10 +21,12 @@ from lakes import append, make, metrics, rows, values
 
 import mlv
 from mlv import lake
-from mlv.lake import plans
+from mlv.bucket.store import open_store
+from mlv.lake import plans, tasks
 from mlv.lake.builder import Builder, source_of
 from mlv.lake.sources import TreeSource
 from mlv.lake.tables import checked
+from mlv.store import opening
 
 
 @pytest.fixture
@@ -277,6 +280,85 @@ def test_a_rebuild_removes_only_what_is_ours(tree, url):
     assert Path(url, "notes.txt").read_text() == "mine"
 
 
+def test_a_rebuild_never_removes_what_others_made(tree, url, tmp_path):
+    """Experiments that lie where a table is to be are refused before anything is made, and before anything is removed."""
+    append(make(tmp_path / "runs" / "a"), metrics("r1", 1, 0, x=1.0))
+    for build in (lake.build, lake.rebuild):
+        with pytest.raises(mlv.errors.LakeDamaged, match="empty folder"):
+            build(tmp_path / "runs", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
+
+    append(make(tmp_path / "exps" / "a"), metrics("r1", 1, 0, x=1.0))
+    lake.build(tmp_path / "exps", url)
+    append(make(Path(url, "files", "b")), metrics("r1", 1, 0, x=1.0))
+    with pytest.raises(mlv.errors.LakeDamaged, match=r"files/b/log\.jsonl lies"):
+        lake.rebuild(tmp_path / "exps", url)
+    assert Path(url, "files", "b", "meta.json").exists()
+    assert len(values(lake.open(url))) == 1
+
+
+@pytest.mark.parametrize("left", [0, 3, 15, 25])
+def test_a_rebuild_that_was_killed_is_completed(tree, url, monkeypatch, left):
+    """Wherever the removal of a lake ended, a build does not take the rest of it for the lake, and a rebuild goes on."""
+    folder = make(tree / "a")
+    for seq in (1, 2):
+        append(folder, metrics("r1", seq, seq, x=float(seq)))
+        lake.build(tree, url)
+    number = [left]
+
+    class Dying:
+        """A store that ends the process after some removals."""
+
+        def __init__(self, store):
+            self._store = store
+
+        def __getattr__(self, name):
+            return getattr(self._store, name)
+
+        def delete(self, key):
+            if not number[0]:
+                raise KeyboardInterrupt
+            number[0] -= 1
+            self._store.delete(key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlv.lake.builder.open_store", lambda url: Dying(open_store(url)))
+        with suppress(KeyboardInterrupt):
+            lake.rebuild(tree, url)
+
+    with pytest.raises(mlv.errors.LakeBusy, match="run it again"):
+        lake.build(tree, url)
+    lake.rebuild(tree, url)
+    lake.build(tree, url)
+
+    assert len(values(lake.open(url))) == 2
+    assert lake.check(url).differences == []
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b", "a?b", "a*b", "é", "a%b", "a'b"])
+def test_folders_of_any_name_hold_a_lake(tree, tmp_path, name):
+    """A lake is built and read in a folder with spaces, signs of patterns and of URLs, and letters of any script."""
+    pytest.importorskip("duckdb")
+    for number, each in enumerate((name, "acb", "abd")):
+        append(make(tree / each / "x", params={"n": number}), *(metrics("r1", seq, 0, x=1.0) for seq in range(1, number + 3)))
+        lake.build(tree / each, tmp_path / "lakes" / each)
+
+    opened = lake.open(tmp_path / "lakes" / name)
+
+    assert opened.arrow("metrics", ["seq"]).num_rows == 2
+    with opened.duckdb() as connection:
+        assert connection.sql("select count(*) from metrics").fetchall() == [(2,)]
+
+
+def test_a_folder_that_deltalake_takes_for_another(tree, tmp_path):
+    """A folder with a name that `deltalake` reads otherwise is refused, in each form, before anything is made."""
+    tree.mkdir()
+    for url in (tmp_path / "a%20b", f"file://{tmp_path}/a%2520b", tmp_path / "a[b]c", tmp_path / "a\nb"):
+        with pytest.raises(mlv.errors.InvalidArgument, match="give another folder"):
+            lake.build(tree, url)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_a_checkpoint_spares_the_plans_before_it(tree, url, monkeypatch):
     """A builder elsewhere goes on from the positions of a checkpoint, also where it cannot be read."""
     monkeypatch.setattr("mlv.lake.builder.CHECKPOINT_PLANS", 2)
@@ -351,24 +433,60 @@ def test_a_listing_that_is_older_than_a_plan(tree, url):
     assert slow.build().replaced == 0
 
 
-def test_a_log_that_cannot_be_read_costs_only_itself(tree, url):
+@pytest.mark.parametrize("when", ["new", "grown", "planned"])
+def test_a_log_that_cannot_be_read_costs_only_itself(tree, url, monkeypatch, when):
     """What the disk refuses is left out, with a warning, and taken once it can be read."""
     for name in ("a", "b"):
         append(make(tree / name), metrics("r1", 1, 1, x=1.0))
+    if when == "grown":
+        lake.build(tree, url)
+        for name in ("a", "b"):
+            append(tree / name, metrics("r1", 2, 2, x=2.0))
+    real = opening.descriptor
+    is_planned = []
 
-    class Refusing(TreeSource):
-        """A tree in which one log cannot be read."""
+    def refused(path, *arguments):
+        if Path(path) == tree / "a" / "log.jsonl" and (when != "planned" or is_planned):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments)
 
-        def blocks(self, path, key, start, end):
-            if path == "a":
-                raise PermissionError(13, "Permission denied")
-            return super().blocks(path, key, start, end)
+    def run_task(task, real=tasks.run_task):
+        is_planned.append(True)
+        return real(task)
 
-    with pytest.warns(mlv.MlvWarning, match="Permission denied"):
-        Builder(Refusing(source_of(tree).root), checked(url)).build()
-    assert len(values(lake.open(url))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "descriptor", refused)
+        patch.setattr("mlv.lake.builder.run_task", run_task)
+        for _ in range(2):
+            with pytest.warns(mlv.MlvWarning, match="Permission denied"):
+                lake.build(tree, url)
+        runs = lake.open(url).arrow("metrics", ["value"])["value"].to_pylist()
+    assert sorted(runs) == {"new": [1.0], "grown": [1.0, 1.0, 2.0], "planned": [1.0]}[when]
 
-    assert lake.build(tree, url).rows["metrics"] == 1
+    lake.build(tree, url)
+
+    assert lake.check(url, everything=True).differences == []
+    assert len(values(lake.open(url))) == (4 if when == "grown" else 2)
+    assert len(rows(lake.open(url), "experiments")) == 2
+
+
+def test_a_copy_that_is_removed_leaves_its_rows(tree, url):
+    """Rows of lines that only a removed copy had stay, and a check finds no fault with them; it does with others."""
+    folder = make(tree / "a")
+    append(folder, metrics("r1", 1, 1, x=1.0), metrics("r1", 2, 2, x="y"), logs.line("r1", 3, "note", data={"text": "x"}))
+    shutil.copytree(folder, tree / "b")
+    append(folder, metrics("r2", 1, 3, x=3.0), logs.line("r2", 2, "note", data={"text": "y"}))
+    lake.build(tree, url)
+    shutil.rmtree(folder)
+
+    lake.build(tree, url)
+
+    checked = lake.check(url, everything=True)
+    assert checked.differences == []
+    assert len(values(lake.open(url))) == 3
+    table = lake.open(url).delta("metrics")
+    table.delete("run = 'r1' and seq = 1")
+    assert len(lake.check(url, everything=True).differences) == 1
 
 
 def test_workers_that_do_not_see_the_logs(tree, url, monkeypatch):

@@ -25,7 +25,7 @@ from lakes import append, make, metrics
 from mlv import lake
 from mlv.bucket.store import open_store
 from mlv.lake import plans
-from mlv.lake.tables import Tables
+from mlv.lake.tables import LakeTables
 
 KILLS = 50 if os.environ.get("MLV_SOAK") else 10
 SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
@@ -143,7 +143,7 @@ def test_a_build_that_ends_anywhere_is_completed(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         for module in ("builder", "tasks"):
             patch.setattr(f"mlv.lake.{module}.open_store", lambda url: Dying(open_store(url), left))
-        patch.setattr(Tables, "commit", dying(Tables.commit, left))
+        patch.setattr(LakeTables, "commit", dying(LakeTables.commit, left))
         for calls in range(100):
             left[0] = calls
             if calls % 3 == 2:
@@ -158,6 +158,60 @@ def test_a_build_that_ends_anywhere_is_completed(tmp_path, monkeypatch):
     lake.build(tree, url)
     assert lake.check(url).differences == []
     assert lake.open(url).arrow("experiments").num_rows == 1
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("checkpoint", [1, 64])
+def test_an_experiment_that_is_moved_before_its_plan_is_done(tmp_path, monkeypatch, is_new, checkpoint):
+    """A plan of which the lines are elsewhere by now costs no row: the next plan takes them where they are."""
+    monkeypatch.setattr("mlv.lake.builder.CHECKPOINT_PLANS", checkpoint)
+    tree, url = tmp_path / "runs", str(tmp_path / "lake")
+    folder = make(tree / "a")
+    append(make(tree / "z", params={"z": 1}), metrics("r1", 1, 1, x=1.0))
+    append(folder, metrics("r1", 1, 1, x=1.0))
+    if not is_new:
+        lake.build(tree, url)
+        append(folder, metrics("r1", 2, 2, x=2.0))
+
+    def ended(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlv.lake.builder.Builder._do", ended)
+        with pytest.raises(Killed):
+            lake.build(tree, url)
+    folder.rename(tree / "b")
+    with monkeypatch.context() as patch:  # the plan is carried out, and the builder ends before the next one
+        patch.setattr("mlv.lake.builder.Planner.news", ended)
+        with pytest.raises(Killed):
+            lake.build(tree, url)
+
+    lake.build(tree, url)
+
+    assert lake.check(url, everything=True).differences == []
+    assert len(lake.open(url).arrow("metrics", ["seq"])) == 3 - is_new
+    assert sorted(lake.open(url).arrow("experiments")["path"].to_pylist()) == ["b", "z"]
+
+
+def test_an_experiment_that_is_removed_before_its_status_is_looked_at(tmp_path, monkeypatch):
+    """What is removed between a plan without lines of it and its rows stays in all tables."""
+    tree, url = tmp_path / "runs", str(tmp_path / "lake")
+    for name in ("a", "b"):
+        folder = make(tree / name)
+        append(folder, metrics("r" + name, 1, 1, x=1.0))
+    lake.build(tree, url)
+    plan = plans.Plan
+
+    def removing(*arguments, **options):
+        shutil.rmtree(tree / "a", ignore_errors=True)
+        return plan(*arguments, **options)
+
+    append(folder, metrics("rb", 2, 2, x=2.0))
+    monkeypatch.setattr("mlv.lake.planner.Plan", removing)
+    lake.build(tree, url)
+
+    assert sorted(lake.open(url).arrow("experiments")["name"].to_pylist()) == ["a", "b"]
+    assert sorted(lake.open(url).arrow("metrics")["run"].to_pylist()) == ["ra", "rb", "rb"]
 
 
 def test_deltalake_refuses_a_version_by_the_handle(tmp_path):

@@ -10,13 +10,13 @@ import pytest
 
 from mlv.errors import LakeDamaged, LakeTooNew
 from mlv.lake import plans
-from mlv.lake.plans import Entry, LogPosition, Plan, Positions, Range
+from mlv.lake.plans import LogPosition, Plan, PlanEntry, Positions, Range
 from mlv.lake.survey import lines_by_run, without_repeats
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "plan.schema.json").read_text())
 A, B = "a" * 64, "b" * 64
 POSITION = LogPosition(((20, A),), B, {"r1": 2}, (1, 20, 3), True)
-ENTRY = Entry(A, "x/y", "2026-11", (Range("log", "", 0, 20, A, {"r1": 1}),), {("log", ""): POSITION}, True, True)
+ENTRY = PlanEntry(A, "x/y", "2026-11", (Range("log", "", 0, 20, A, {"r1": 1}),), {("log", ""): POSITION}, True, True)
 
 
 def plan(number=1, previous="", **fields):

@@ -10,7 +10,7 @@ pytest.importorskip("numpy")
 import logs
 from lakes import metrics
 
-from mlv.lake.rows import Block, MetricRows, parse_together
+from mlv.lake.rows import MetricRows, RowBlock, parse_together
 
 LINES = {
     "plain": lambda run: [metrics(run, seq, seq, x=float(seq), y=1) for seq in range(1, 40)],
@@ -43,7 +43,7 @@ def rows_of(parsed):
 @pytest.mark.parametrize("kinds", ["plain plain plain", "plain notes odd", "plain other", "nested plain", "odd odd"])
 def test_many_logs_at_once_give_the_rows_of_each(kinds):
     """Logs that are parsed together have the rows that each has alone, of its own run."""
-    blocks = [Block("log", b"".join(LINES[kind](f"run{number}"))) for number, kind in enumerate(kinds.split())]
+    blocks = [RowBlock("log", b"".join(LINES[kind](f"run{number}"))) for number, kind in enumerate(kinds.split())]
 
     together = parse_together(blocks)
 
@@ -57,7 +57,7 @@ def test_rows_are_sorted():
     rows = MetricRows()
     lines = metrics("r1", 1, 5, y=1.0, x=2.0) + metrics("r1", 2, 3, x=1.0) + metrics("r1", 3, x=0.0)
     for exp in ("b", "a"):
-        for table in parse_together([Block("log", lines)])[0].tables:
+        for table in parse_together([RowBlock("log", lines)])[0].tables:
             rows.add(exp, "log", table)
 
     keys = [(row["name"], row["exp"], -1.0 if row["step"] is None else row["step"]) for row in rows.table().to_pylist()]

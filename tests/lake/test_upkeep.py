@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("deltalake")
+deltalake = pytest.importorskip("deltalake")
 pytest.importorskip("pyarrow")
 
+# ruff: noqa: E402 - nothing of it without these packages
+import pyarrow.parquet as pq
 from lakes import append, make, metrics, values
 
+import mlv
 from mlv import lake
+from mlv.audit.redact import redact
 from mlv.lake import upkeep
-from mlv.lake.tables import Tables, checked
+from mlv.lake.tables import LakeTables, checked
 
 
 def tables_of(url):
-    return Tables(checked(url), lake.open(url).info()["id"])
+    return LakeTables(checked(url), lake.open(url).info()["id"])
 
 
 def grown(tree, url, count, created="2026-11-03T00:00:00Z"):
@@ -77,6 +82,48 @@ def test_files_are_removed_after_their_retention(tmp_path, monkeypatch):
 
     assert len(list(month.glob("*.parquet"))) == 1
     assert len(values(lake.open(url))) == 5
+
+
+def test_redacted_text_is_removed_with_the_files_that_held_it(tmp_path, monkeypatch):
+    """Old files are removed in time, also by a build that takes nothing; the logs of Delta never held the text."""
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    with suppress(ValueError), mlv.Exp(tree, "a", {"key": "hunter2"}, capture=()) as exp:
+        exp.log({"x": "hunter3"}, step=1)
+        exp.log("event", {"text": "hunter4"})
+        raise ValueError("hunter5")
+    lake.build(tree, url)
+    list(redact(exp.path, ["hunter."]))
+
+    def texts():
+        files = [path for path in url.rglob("*") if path.is_file()]
+        tables = [pq.ParquetFile(path).read().to_pylist() for path in files if path.parent.name.startswith("month=")]
+        return str(tables), b"".join(path.read_bytes() for path in files if path.suffix == ".json").decode()
+
+    assert lake.build(tree, url).replaced
+    assert "hunter2" in texts()[0]
+    maintain = upkeep.maintain
+    monkeypatch.setattr(upkeep, "maintain", lambda tables, now: maintain(tables, now, retention_h=0))
+
+    assert lake.build(tree, url).plans == 0
+
+    assert [text for text in texts() if "hunter" in text] == []
+    assert lake.check(url).differences == []
+
+
+def test_a_store_that_fails_during_the_upkeep(tmp_path, monkeypatch):
+    """An error of the store is one of ours, which names the table; the rows are there."""
+    tree, url = tmp_path / "runs", tmp_path / "lake"
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+
+    def failing(*_, **options):
+        raise deltalake.exceptions.DeltaError("503 Slow Down")
+
+    monkeypatch.setattr(deltalake.DeltaTable, "vacuum", failing)
+
+    with pytest.raises(mlv.errors.LakeError, match=r"lake/metrics: 503 Slow Down"):
+        lake.build(tree, url)
+
+    assert len(values(lake.open(url))) == 1
 
 
 def test_readers_beside_a_builder(tmp_path, monkeypatch):

@@ -50,7 +50,7 @@ def verify(
     elif is_one:
         is_intact = verify.run(paths[0], as_json, expect)
     else:
-        is_intact = verify.run_many(paths, as_json, expect, on)
+        is_intact = verify.run_many(paths, as_json, expect, on, with_files=files)
     if not is_intact:
         raise typer.Exit(NOT_WELL)
 

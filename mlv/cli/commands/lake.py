@@ -6,12 +6,12 @@ from typing import Annotated, Optional
 
 import typer
 
-from mlv.cli.application import NOT_WELL, App, Group, app
+from mlv.cli.application import NOT_WELL, App, CommandGroup, app
 from mlv.cli.options import AsJson
 
 lake = App(
     name="lake",
-    cls=Group,
+    cls=CommandGroup,
     help="Build tables of Delta Lake from the logs of many experiments, for any engine.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -20,7 +20,7 @@ def main(words: Sequence[str]) -> int:
             sweep({**config, "name": options.name} if options.name else config, options.entity, options.project)
         else:
             agent(options.sweep_id, None, options.entity, options.project, options.count, options.forward_signals)
-    except MlvError as error:
+    except (MlvError, OSError) as error:
         print(f"wandb: ERROR {error}", file=sys.stderr)
         return 1
     return 0

@@ -76,7 +76,7 @@ class Draft:
         policy: str | None = "mutable",
         merge: bool = False,
     ) -> None:
-        """Add all files of a folder.
+        """Add all files of a folder; pipes, devices and links to nothing are left out, with a warning.
 
         Args:
             local_path: Of the folder.
@@ -97,6 +97,9 @@ class Draft:
             names.sort()
             for file in sorted(files):
                 path = Path(folder, file)
+                if not path.is_file():  # nothing may ever come of a pipe
+                    termwarn(f"{path} is left out of artifact {self._name}: it is no file, or a link to one that is gone")
+                    continue
                 self._add_path(f"{above}{path.relative_to(base).as_posix()}", path, policy, merge)
 
     def add_reference(self, uri: Any, name: Any = None, checksum: bool = True, max_objects: int | None = None) -> list[Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import chain
@@ -15,9 +14,9 @@ from mlv.compat.wandb import active, limits, versions
 from mlv.compat.wandb.artifact_draft import Draft
 from mlv.compat.wandb.artifact_entries import Entry, described, digest_of, local_path_of, sha256
 from mlv.compat.wandb.errors import UsageError
+from mlv.compat.wandb.folders import clean
 from mlv.compat.wandb.values import plain_or_text
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _MOST_LETTERS = 128
 _OF_ARTIFACT = "wandb-artifact://"
 """What addresses of files in other artifacts begin with: `<project>/<name>:v<N>/<path>` follows."""
@@ -51,7 +50,7 @@ class Artifact(Draft):
             TypeError: The metadata are no mapping.
         """
         super().__init__()
-        if not _NAME.fullmatch(name) or not name.strip("."):
+        if not versions.is_name(name):
             raise ValueError(
                 f"Artifact name may only contain alphanumeric characters, dashes, underscores, and dots. Invalid name: {name!r}"
             )
@@ -325,8 +324,9 @@ class Artifact(Draft):
         """Return the file that an address leads to, here or in another artifact; None where it is none of this machine."""
         if not address.startswith(_OF_ARTIFACT) or self._project is None:
             return local_path_of(address)
-        project, name, path = address.removeprefix(_OF_ARTIFACT).split("/", 2)
-        return Artifact.of_version(self._project.parent / project, name).get_entry(path).source
+        project, _, path = address.removeprefix(_OF_ARTIFACT).partition("/")
+        name, _, path = path.partition("/")
+        return Artifact.of_version(self._project.parent / (clean(project) or "-"), name).get_entry(path).source
 
     def _folder(self, root: Any) -> str:
         return (

@@ -188,7 +188,7 @@ def content_of(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise MissingExtra(f"{path} is YAML: pip install 'mlvlogger[compat]'", package="yaml", extra="compat") from error
     try:
         content = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"config file {os.fspath(path)!r} cannot be read: {error}") from error
     if not isinstance(content or {}, dict):
         raise ConfigError(f"config file {os.fspath(path)!r} holds no mapping: give `key: value` lines")

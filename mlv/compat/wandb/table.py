@@ -222,10 +222,12 @@ class Table(Media):
         if not isinstance(value, (TableKey, TableIndex)) or value.table is self:
             return
         link = Link(value.table, value.column if isinstance(value, TableKey) else None)
-        first = self.links.setdefault(column, link)
-        if first.table is not link.table or first.column != link.column:
+        first = self.links.get(column)
+        if first is None:
+            self.links[column] = link
+            self._link_cells(column)
+        elif first.table is not link.table or first.column != link.column:
             raise TypeError(f"column {column!r} leads to another table than {value!r}: give each table a column of its own")
-        self._link_cells(column)
 
     def _linked(self, column: Any, value: Any) -> Any:
         """Return a value as one that leads where its column does."""

@@ -15,7 +15,13 @@ from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.terminal import termwarn
 
 FOLDER = ".wandb-artifacts"
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _VERSION = re.compile(r"v(\d+)\.json")
+
+
+def is_name(text: str) -> bool:
+    """Return whether an artifact may have a name, which a folder has then."""
+    return _NAME.fullmatch(text) is not None and bool(text.strip("."))
 
 
 def taken_version(project: Path, name: str) -> int:
@@ -56,6 +62,8 @@ def record(project: Path, name: str, number: int, entry: Mapping[str, Any]) -> N
 def recorded(project: Path, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the versions of an artifact, the latest first; a file that is no version, or leads out of folders, is none."""
     folder = project / FOLDER / name
+    if not is_name(name):
+        return
     for number in sorted(_numbers(folder), reverse=True):
         with suppress(OSError, ValueError):  # taken, and not recorded yet
             entry = json.loads((folder / f"v{number}.json").read_text())

@@ -103,7 +103,7 @@ class _Identity:
 
 
 @dataclass
-class Prepared:
+class PreparedExperiment:
     """An experiment that was made whole beside a tree, and is not yet in it."""
 
     temporary: Path
@@ -121,7 +121,9 @@ class Prepared:
     result: Imported
 
 
-def prepare(source: SourceExperiment, items: Iterable[Item], tree: Tree, temporary: Path | None) -> Prepared | Imported:
+def prepare(
+    source: SourceExperiment, items: Iterable[Item], tree: Tree, temporary: Path | None
+) -> PreparedExperiment | Imported:
     """Make an experiment that belongs below no other, as `import_experiment` does, in a folder that is made for it.
 
     The tree stays as it is, until `place` brings the experiment into it. Without a folder, return the changes to come.
@@ -130,13 +132,13 @@ def prepare(source: SourceExperiment, items: Iterable[Item], tree: Tree, tempora
     return _preview(known, items) if temporary is None else _prepared(known, items, None, temporary)
 
 
-def is_outdated(prepared: Prepared, tree: Tree) -> bool:
+def is_outdated(prepared: PreparedExperiment, tree: Tree) -> bool:
     """Return whether the tree has got another copy of an experiment since it was prepared: then it is to be imported anew."""
     copy = tree.imported_from(prepared.source, prepared.expected)
     return copy != prepared.copy or (copy is None and tree.copy_of(prepared.temporary, prepared.expected) is not None)
 
 
-def place(prepared: Prepared, tree: Tree) -> Imported:
+def place(prepared: PreparedExperiment, tree: Tree) -> Imported:
     """Bring an experiment that was made beside a tree into it.
 
     Raises:
@@ -188,7 +190,7 @@ def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> 
     return tree.root.joinpath(*map(safe_segment, source.folders))
 
 
-def _prepared(known: _Identity, items: Iterable[Item], tree: Tree | None, temporary: Path) -> Prepared:
+def _prepared(known: _Identity, items: Iterable[Item], tree: Tree | None, temporary: Path) -> PreparedExperiment:
     temporary.mkdir()
     publish(temporary / layout.META, known.meta, mode=0o444)
     copy = known.copy or (tree.copy_of(temporary, known.expected) if tree is not None else None)
@@ -200,7 +202,9 @@ def _prepared(known: _Identity, items: Iterable[Item], tree: Tree | None, tempor
     _keep_open(temporary, lines.waiting)
     result = Imported(copy or known.expected, known.id, copy is None, counts, lines.rejected)
     result.differences = [*known.differences, *_differing_ends(lines)]
-    return Prepared(temporary, known.source, known.id, copy, known.expected, set(lines.run_ids), sizes, ends_before, result)
+    return PreparedExperiment(
+        temporary, known.source, known.id, copy, known.expected, set(lines.run_ids), sizes, ends_before, result
+    )
 
 
 def _preview(known: _Identity, items: Iterable[Item]) -> Imported:

@@ -20,7 +20,7 @@ from mlv.importers.own_files import own_file
 from mlv.importers.protobuf import UNDECODABLE
 from mlv.importers.reading import Opened, SourceReading, Unit
 from mlv.importers.tensorboard import records as r
-from mlv.importers.tensorboard.mapping import PROJECTOR, EventFile, curve_of, is_of_hparams, items_of
+from mlv.importers.tensorboard.mapping import PROJECTOR, MappedEventFile, curve_of, is_of_hparams, items_of
 from mlv.importers.values import moment
 
 NAME = "tensorboard"
@@ -33,7 +33,7 @@ class EventFolder(NamedTuple):
     """A folder whose event files are one experiment."""
 
     path: Path
-    files: Sequence[EventFile]
+    files: Sequence[MappedEventFile]
     projected: Sequence[Path]
     """Files that an embedding projector shows."""
 
@@ -70,7 +70,7 @@ def event_folders(listing: SourceListing, below: Path | None = None) -> list[Eve
     for folder in sorted(folder for folder, whole in wholes.items() if whole == folder):
         inner = [part for part in sorted(wholes) if wholes[part] == folder]
         files = [
-            EventFile(path, part, f"{part}/{path.name}" if part else path.name, times[path])
+            MappedEventFile(path, part, f"{part}/{path.name}" if part else path.name, times[path])
             for part, paths in ((_part(path, folder), folders[path]) for path in inner)
             for path in paths
             if path in times

@@ -28,7 +28,7 @@ _LEVELS = {10: "debug", 30: "warning", 40: "error", 50: "error"}
 _TEXT_END = "/text_summary"
 
 
-class EventFile(NamedTuple):
+class MappedEventFile(NamedTuple):
     """A file of events, in the folder of an experiment or in one of its own there."""
 
     path: Path
@@ -53,7 +53,7 @@ def curve_of(part: str, tag: str) -> str:
 
 
 def items_of(
-    files: Sequence[EventFile], projected: Sequence[Path], created: datetime, reading: SourceReading
+    files: Sequence[MappedEventFile], projected: Sequence[Path], created: datetime, reading: SourceReading
 ) -> Iterator[Item]:
     """Yield the items: all runs begin before the first event, since files that are written side by side grow in any order."""
     main = next((file.name for file in files if not file.part), None)
@@ -87,7 +87,7 @@ class _FileReader:
     """The items of one file."""
 
     def __init__(
-        self, file: EventFile, before: Sequence[str], params: dict[str, Any], begun: datetime, reading: SourceReading
+        self, file: MappedEventFile, before: Sequence[str], params: dict[str, Any], begun: datetime, reading: SourceReading
     ) -> None:
         self._file, self._before, self._params, self._reading = file, before, params, reading
         self._time = self.latest = begun

@@ -16,7 +16,7 @@ from mlv.encoding import dumps
 from mlv.errors import FileUnusable
 from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceFile, SourceRows
-from mlv.importers import protobuf
+from mlv.importers import log_lines, protobuf
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.protobuf import UNDECODABLE, text_of
@@ -83,7 +83,7 @@ class _RunReader:
         self, name: str, path: Path, facts: RunFacts, params: dict[str, Any], created: datetime, reading: SourceReading
     ) -> None:
         self._name, self._path, self._facts, self._params, self._reading = name, path, facts, params, reading
-        self._time = self._latest = moment(facts.started) or created
+        self._time = self._latest = self._begun = moment(facts.started) or created
         self._items = r.Items()
         self._seen: set[str] = set()
         """Names of metrics."""
@@ -102,6 +102,7 @@ class _RunReader:
         self._tags, self._notes = list(facts.tags), facts.notes
         self._exit: dict[int, list[Any]] | None = None
         self._has_console = False
+        self._printed_file: log_lines.PrintedFile | None = None
 
     def items(self) -> Iterator[Item]:
         """Yield them."""
@@ -355,27 +356,28 @@ class _RunReader:
 
     def _end(self, count: int) -> Iterator[Item]:
         self._time = self._latest
+        console = self._files.folder / _CONSOLE
+        is_over = self._exit is not None or not self._reading.options.follows  # records with it may still come
+        if is_over and not self._has_console and self._reading.takes_file(console, self._files.folder):
+            # No record has what was printed: as a file, it would keep its credentials.
+            self._printed_file = log_lines.PrintedFile(console)
+            yield from self._printed_file.items(self._name, self._begun, self._reading)
         status = None if self._exit is None else "ok" if not self._exit.get(1, [0])[-1] else "failed"
         yield from end_of(self._name, self._latest, status, self._closing, self._reading, length=f"{count} records")
-
-    def _output(self, run: str, path: Path) -> Iterator[SourceEvent]:
-        """Yield the lines of a console that no record has: as a file, they would keep their credentials."""
-        lines = TerminalLines()
-        for line in (*lines.add(path.read_bytes(), 0.0), *lines.last()):
-            yield self._line("stdout", line)._replace(run=run)
 
     def _closing(self, run: str) -> Iterator[SourceEvent]:
         """Yield the last words of a run, and its files."""
         for name, lines in self._console.items():
             for line in lines.last():
                 yield self._line(name, line)._replace(run=run)
+        if self._printed_file is not None:
+            yield from self._printed_file.last(run, self._time)
         folder = self._files.folder
         for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
             relative = path.relative_to(folder).as_posix()
-            if relative in self._files.used or relative in _OWN_FILES or not self._reading.takes_file(path, folder):
+            if relative in self._files.used or relative in (*_OWN_FILES, _CONSOLE):
                 continue
-            if relative == _CONSOLE:
-                yield from () if self._has_console else self._output(run, path)
+            if not self._reading.takes_file(path, folder):
                 continue
             yield self._event("file", SourceFile(path, path.suffix), relative)._replace(run=run)
 

@@ -20,7 +20,7 @@ from mlv.query.many import values as values_
 from mlv.query.many.families import Family, ParentOf, texts
 from mlv.query.many.grids import Grid
 from mlv.query.many.statistics import Samples, aggregated, samples_of
-from mlv.query.many.tasks import MOST, MOST_BYTES, Batch, batches, light, named, run_on_experiments, size_bytes
+from mlv.query.many.tasks import MOST, MOST_BYTES, TaskBatch, batches, light, named, run_on_experiments, size_bytes
 from mlv.query.metrics import data_frames
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
@@ -231,7 +231,7 @@ _Columns = dict[unique_names.Column, Any]
 
 
 def _histories(
-    pattern: str | None, keys: Any, stream: str | None, wide: bool, batch: Batch[Path]
+    pattern: str | None, keys: Any, stream: str | None, wide: bool, batch: TaskBatch[Path]
 ) -> tuple[list[_Columns | None], dict[str, None], list[str]]:
     """Return the columns of each experiment, the names that were logged, and the damaged lines."""
     result: list[_Columns | None] = []

@@ -12,7 +12,7 @@ from mlv.executors import On, executor_of
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.many import values
-from mlv.query.many.tasks import Batch, batches, light, run_on_experiments
+from mlv.query.many.tasks import TaskBatch, batches, light, run_on_experiments
 from mlv.query.metrics import long_table
 from mlv.query.metrics.selection import plain_step
 
@@ -24,7 +24,7 @@ def at_best_of_many(digests: Iterable[Digest], metric: str, mode: str | None, on
         return list(chain.from_iterable(run_on_experiments(executor, partial(_at_best, metric, mode), tasks)))
 
 
-def _at_best(metric: str, mode: str | None, batch: Batch[Digest]) -> list[dict[str, Any]]:
+def _at_best(metric: str, mode: str | None, batch: TaskBatch[Digest]) -> list[dict[str, Any]]:
     return [at_best(digest, metric, mode) for digest in batch.items]
 
 

@@ -38,7 +38,7 @@ Task = TypeVar("Task", bound=OverExperiments)
 
 
 @dataclass(frozen=True)
-class Batch(Generic[T]):
+class TaskBatch(Generic[T]):
     """A task: some experiments, and something about each."""
 
     folders: tuple[Path, ...]
@@ -53,7 +53,7 @@ def named(folders: Sequence[Path]) -> str:
     return f"of {counted(len(folders), 'experiment')} from {folders[0]} on" if folders else "of no experiment"
 
 
-def batches(items: Iterable[T], folder_of: Callable[[T], Path], most: int = MOST) -> Iterator[Batch[T]]:
+def batches(items: Iterable[T], folder_of: Callable[[T], Path], most: int = MOST) -> Iterator[TaskBatch[T]]:
     """Yield tasks of some experiments each, fewer where their logs are long."""
     batch: list[T] = []
     size = 0
@@ -61,10 +61,10 @@ def batches(items: Iterable[T], folder_of: Callable[[T], Path], most: int = MOST
         batch.append(item)
         size += size_bytes(folder_of(item))
         if len(batch) >= most or size >= MOST_BYTES:
-            yield Batch(tuple(map(folder_of, batch)), tuple(batch))
+            yield TaskBatch(tuple(map(folder_of, batch)), tuple(batch))
             batch, size = [], 0
     if batch:
-        yield Batch(tuple(map(folder_of, batch)), tuple(batch))
+        yield TaskBatch(tuple(map(folder_of, batch)), tuple(batch))
 
 
 def size_bytes(folder: Path) -> int:

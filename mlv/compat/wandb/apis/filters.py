@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from mlv.compat.wandb.errors import UsageError
@@ -23,6 +23,8 @@ def matches(filters: Mapping[str, Any], value_of: Callable[[str], Any]) -> bool:
     Raises:
         UsageError: An operator is unknown, or has an operand that it cannot have.
     """
+    if not isinstance(filters, Mapping) or not all(isinstance(key, str) for key in filters):
+        raise UsageError(f"filters: {filters!r} is no filter: give a mapping of fields to values")
     return all(_holds(key, operand, value_of) for key, operand in filters.items())
 
 
@@ -63,7 +65,8 @@ def _compares(value: Any, word: str, operand: Any, around: Mapping[str, Any]) ->
         flags = re.IGNORECASE if "i" in str(around.get("$options", "")) else 0
         try:
             pattern = re.compile(operand, flags)
-        except (re.error, TypeError) as error:
+            pattern.search("")  # one of bytes finds none in texts
+        except (re.error, TypeError, ValueError, RecursionError, OverflowError) as error:
             raise UsageError(f"filters: $regex has {operand!r}, which is no pattern: {error}") from error
         return any(isinstance(item, str) and pattern.search(item) is not None for item in _each(value))
     if word == "$options":
@@ -95,7 +98,9 @@ def _each(value: Any) -> tuple[Any, ...]:
 
 
 def _plain(operand: Any) -> Any:
-    return operand.isoformat() if isinstance(operand, datetime) else list(operand) if isinstance(operand, tuple) else operand
+    if isinstance(operand, datetime):  # fields hold moments as texts, in UTC
+        return (operand if operand.tzinfo is None else operand.astimezone(timezone.utc)).isoformat()
+    return list(operand) if isinstance(operand, tuple) else operand
 
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {

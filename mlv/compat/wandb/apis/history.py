@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from mlv import Exp
@@ -15,22 +16,27 @@ def rows_of(exp: Exp) -> list[dict[str, Any]]:
     position. What a rewind superseded is left out.
     """
     rows: dict[Any, dict[str, Any]] = {}
+    """By their steps; those without one by a mark of their own, as a step may have their number."""
     began: float | None = None
     for event in exp.events(("run_started", "metrics", "rewound")):
         if event.type == "run_started":
             began = began if began is not None else event.time.timestamp()
         elif event.type == "rewound":
             step = event.data["step"]
-            rows = {key: row for key, row in rows.items() if not isinstance(key, (int, float)) or key <= step}
+            rows = {key: row for key, row in rows.items() if not _is_number(row["_step"]) or row["_step"] <= step}
         else:
             prefix = f"{event.name}/" if event.name else ""
-            number = len(rows) if event.step is None else event.step
-            row = rows.setdefault(number, {"_step": number})
+            key, number = (object(), len(rows)) if event.step is None else (event.step, event.step)
+            row = rows.setdefault(key, {"_step": number})
             row.update((f"{prefix}{key}", value) for key, value in event.data.items())
             row["_timestamp"] = event.time.timestamp()
             row["_runtime"] = row["_timestamp"] - (began if began is not None else row["_timestamp"])
-    numbers = sorted(key for key in rows if isinstance(key, (int, float)))
-    return [rows[key] for key in numbers] + [row for key, row in rows.items() if not isinstance(key, (int, float))]
+    numbered = sorted((row for row in rows.values() if _is_number(row["_step"])), key=itemgetter("_step"))
+    return numbered + [row for row in rows.values() if not _is_number(row["_step"])]
+
+
+def _is_number(step: Any) -> bool:
+    return isinstance(step, (int, float))
 
 
 def between(rows: list[dict[str, Any]], first: float, behind: float | None) -> list[dict[str, Any]]:
@@ -38,7 +44,7 @@ def between(rows: list[dict[str, Any]], first: float, behind: float | None) -> l
     return [
         row
         for row in rows
-        if not isinstance(row["_step"], (int, float)) or (first <= row["_step"] and (behind is None or row["_step"] < behind))
+        if not _is_number(row["_step"]) or (first <= row["_step"] and (behind is None or row["_step"] < behind))
     ]
 
 

@@ -238,7 +238,8 @@ class StoredRun:
     def file(self, name: str) -> File:
         """Return a file, which need not be there before it is downloaded."""
         path = self._exp.path / "files" / name
-        if not path.resolve().is_relative_to((self._exp.path / "files").resolve()):
+        is_within = path.resolve().is_relative_to((self._exp.path / "files").resolve())
+        if not is_within or Path(name).is_absolute() or ".." in Path(name).parts:  # below the folder of a download, too
             raise UsageError(f"file {name!r} is not below the files of run {self.id}: run.files() lists those that are")
         return File(name, path)
 
@@ -332,9 +333,10 @@ class StoredRun:
     def _artifacts(self, name: str) -> list[Artifact]:
         versions = []
         for event in self._exp.events("event", name=name):
-            project = self._exp.path.parent.parent / str(event.data.get("project") or self._project)
+            project = folders.clean(str(event.data.get("project") or "")) or self._project
             try:
-                versions.append(Artifact.of_version(project, event.data["artifact"]))
+                reference = str(event.data.get("artifact"))
+                versions.append(Artifact.of_version(self._exp.path.parent.parent / project, reference))
             except UsageError:  # its record was removed
                 continue
         return versions

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlv.compat.wandb import folders, limits
+from mlv.compat.wandb import limits
 from mlv.compat.wandb.apis.filters import MISSING
 from mlv.compat.wandb.apis.listing import Runs
 from mlv.compat.wandb.apis.runs import StoredRun
 from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.sweeps.folder import SweepFolder
-from mlv.compat.wandb.sweeps.parameters import grid, parameters_of
+from mlv.compat.wandb.sweeps.parameters import grid_size, parameters_of
 from mlv.compat.wandb.sweeps.search import Search, goal_of
 
 
@@ -25,7 +25,7 @@ class StoredSweep:
         Raises:
             NotFound: There is none.
         """
-        self._folder = SweepFolder(project / folders.SWEEPS / sweep_id)
+        self._folder = SweepFolder.of_id(project, sweep_id)
         self._runs_of = runs_of
 
     @property
@@ -70,7 +70,7 @@ class StoredSweep:
         if any(self._folder.is_tried(point) for point in points):
             return "RUNNING"
         is_done = all(point.is_done for point in points)
-        is_exhausted = Search(self._folder).is_exhausted(points, {point.number for point in points})
+        is_exhausted = Search(self._folder, is_asked=False).is_exhausted(points, {point.number for point in points})
         return "FINISHED" if is_done and is_exhausted else "PENDING"
 
     @property
@@ -79,7 +79,7 @@ class StoredSweep:
         cap = self.config.get("run_cap")
         if self.config["method"] != "grid":
             return cap
-        count = sum(1 for _ in grid(parameters_of(self.config["parameters"])))
+        count = grid_size(parameters_of(self.config["parameters"]))
         return count if cap is None else min(count, cap)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -23,13 +22,12 @@ from mlv.compat.wandb.starting import finish_all
 from mlv.compat.wandb.sweeps.command import command_of
 from mlv.compat.wandb.sweeps.folder import Claim, SweepFolder
 from mlv.compat.wandb.sweeps.hyperband import EarlyTermination, bands_of
-from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of
+from mlv.compat.wandb.sweeps.search import Search, checked_config, goal_of, refuse_credentials
 from mlv.compat.wandb.sweeps.trial import variables_of
 from mlv.compat.wandb.terminal import termerror, termlog
 from mlv.compat.wandb.values import plain_or_itself
 
 _FLAPPING_S, _FLAPPING_FAILURES, _MOST_INITIAL_FAILURES = 60, 3, 5
-_ID = re.compile(r"[A-Za-z0-9_-]+")
 _TERM_TIMEOUT_S = 30
 
 
@@ -49,7 +47,7 @@ def sweep(
         prior_runs: Refused here.
 
     Raises:
-        UsageError: A field of the config cannot be served.
+        UsageError: A field of the config cannot be served, or holds a credential.
         UnsupportedError: `prior_runs` are given.
         OSError: Nothing can be written into the folder of the project.
     """
@@ -58,6 +56,7 @@ def sweep(
     config = checked_config(plain_or_itself(sweep() if callable(sweep) else sweep))
     if config.get("early_terminate"):
         bands_of(config["early_terminate"])
+    refuse_credentials(config)
     chosen = resolved(None)
     folder = _project_folder(chosen, project or config.get("project"))
     made = SweepFolder.made(folder, config, str(entity or config.get("entity") or chosen.entity or ""))
@@ -99,7 +98,7 @@ def agent(
     words = sweep_id.strip("/").split("/")
     chosen = _sweep_folder(words[-1], project or (words[-2] if len(words) > 1 else None))
     if function is None:
-        command_of(chosen.config, {}, chosen.path / "unused")  # before a point is claimed for it
+        command_of(chosen.config, {}, None)  # before a point is claimed for it
     search, judge = Search(chosen), _Judge(max_consecutive_failed_runs)
     tried = 0
     while count is None or tried < count:
@@ -287,11 +286,10 @@ def _sweep_folder(sweep_id: str, project: str | None) -> SweepFolder:
     """
     chosen = resolved(None)
     root = folders.project_folder(chosen.root_dir, "p").parent
-    if not _ID.fullmatch(sweep_id):
-        raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
     if project is not None:
-        return SweepFolder(_project_folder(chosen, project) / folders.SWEEPS / sweep_id)
-    path = next(iter(sorted(root.glob(f"*/{folders.SWEEPS}/{sweep_id}"))), None)
+        return SweepFolder.of_id(_project_folder(chosen, project), sweep_id)
+    paths = sorted(root.glob(f"*/{folders.SWEEPS}"))
+    path = next((path.parent for path in paths if sweep_id and (path / sweep_id).is_dir()), None)
     if path is None:
         raise NotFound(f"there is no sweep {sweep_id!r} below {root}: give what wandb.sweep(config) returned, and its project")
-    return SweepFolder(path)
+    return SweepFolder.of_id(path, sweep_id)

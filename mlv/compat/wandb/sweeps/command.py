@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ _VARIABLE = re.compile(r"\$\{envvar:([A-Za-z0-9_]+)\}")
 _MACRO = re.compile(r"\$\{([a-z_]+)\}")
 
 
-def command_of(sweep: Mapping[str, Any], config: Mapping[str, Any], json_path: Path) -> list[str]:
+def command_of(sweep: Mapping[str, Any], config: Mapping[str, Any], json_path: Path | None) -> list[str]:
     """Return the command that tries a config.
 
     Args:
         sweep: The config of the sweep: `program`, and `command` if that is not `${env} ${interpreter} ${program} ${args}`.
         config: Of the point.
-        json_path: A file for `${args_json_file}`, which is written where the command names it.
+        json_path: A file for `${args_json_file}`, which is written where the command names it; None to check the command alone.
 
     Raises:
         UsageError: There is no program, or a macro is unknown.
@@ -44,8 +44,9 @@ def command_of(sweep: Mapping[str, Any], config: Mapping[str, Any], json_path: P
                 raise UsageError("the config of the sweep names no program: give it one, or agent(sweep_id, function=...)")
             command.append(str(program))
         elif macro[1] == "args_json_file":
-            json_path.write_text(values["args_json"][0])
-            command.append(str(json_path.absolute()))
+            if json_path is not None:
+                json_path.write_text(values["args_json"][0])
+                command.append(str(json_path.absolute()))
         elif macro[1] in values:
             command += values[macro[1]]
         else:
@@ -53,6 +54,11 @@ def command_of(sweep: Mapping[str, Any], config: Mapping[str, Any], json_path: P
     if not program and not sweep.get("command"):
         raise UsageError("the config of the sweep names no program: give it one, or agent(sweep_id, function=...)")
     return command
+
+
+def without_variables(words: Iterable[Any]) -> list[str]:
+    """Return the words of a command without what variables of the environment are put in place of."""
+    return [_VARIABLE.sub("", str(word)) for word in words]
 
 
 def _macros(config: Mapping[str, Any]) -> dict[str, list[str]]:

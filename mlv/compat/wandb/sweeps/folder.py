@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from mlv.compat.wandb.errors import NotFound
 from mlv.compat.wandb.folders import SWEEPS, generate_id
 from mlv.compat.wandb.sweeps.locks import HeldLock, hold, is_held
 
+_ID = re.compile(r"[A-Za-z0-9_-]+")
 _POINTS = "points"
 _MOST_TRIES = 3
 """Tries of a point whose agents die: it may be what kills them."""
@@ -41,7 +43,7 @@ class Point:
     @property
     def is_done(self) -> bool:
         """Whether nobody needs to try it once more."""
-        return bool(self.end) and self.end.get("state") not in AGAIN
+        return self.tries >= _MOST_TRIES or (bool(self.end) and self.end.get("state") not in AGAIN)
 
 
 Propose = Callable[[list[Point], set[int]], "tuple[int, dict[str, Any], dict[str, Any]] | None"]
@@ -84,6 +86,17 @@ class SweepFolder:
             self.config: dict[str, Any] = self.facts["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotFound(f"there is no sweep {path.name!r} in {path.parent.parent}: {error}") from error
+
+    @classmethod
+    def of_id(cls, project: Path, sweep_id: str) -> SweepFolder:
+        """Read the sweep of a project that has an ID.
+
+        Raises:
+            NotFound: There is none, or it is no ID, which may come from the events of a run.
+        """
+        if not _ID.fullmatch(sweep_id):
+            raise NotFound(f"{sweep_id!r} is no ID of a sweep: give what wandb.sweep(config) returned")
+        return cls(project / SWEEPS / sweep_id)
 
     @classmethod
     def made(cls, project: Path, config: Mapping[str, Any], entity: str) -> SweepFolder:
@@ -135,18 +148,19 @@ class SweepFolder:
 
     def _taken_over(self, point: Point) -> Claim | None:
         """Take a point whose agent died, or was interrupted; return None for others."""
-        if not _is_for_another_try(point):
+        if point.is_done:
             return None
         lock = hold(self._lock_of(point.number))
         if lock is None:
             return None
         # Read it again under its lock: its agent may have recorded its end between the two.
         now = self._point(point.number)
-        if now is None or not _is_for_another_try(now) or not lock.is_certain:
+        if now is None or now.is_done or not lock.is_certain:
             lock.drop()
             return None
         path = self.path_of(point.number)
-        path.with_suffix(".end.json").unlink(missing_ok=True)
+        for ending in (".end.json", ".stopped"):  # of the try before
+            path.with_suffix(ending).unlink(missing_ok=True)
         again = replace(now, run_id=generate_id(), tries=now.tries + 1, end={})
         _write(path, _content(again))
         return Claim(self, again, lock)
@@ -178,10 +192,6 @@ class SweepFolder:
         finally:
             if lock is not None:
                 lock.release()
-
-
-def _is_for_another_try(point: Point) -> bool:
-    return not point.is_done and point.tries < _MOST_TRIES
 
 
 def _held(path: Path, within_s: float) -> HeldLock | None:

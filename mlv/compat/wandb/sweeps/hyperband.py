@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from mlv.compat.wandb.errors import UsageError
 
-_MOST_BANDS = 100
+_MOST_BANDS, _MOST_BITS = 100, 900
 
 
 class EarlyTermination(SystemExit):
@@ -32,12 +32,13 @@ def bands_of(early_terminate: Any) -> tuple[list[int], float]:
     eta = _number(early_terminate, "eta", 3)
     if eta <= 1:
         raise UsageError(f"early_terminate.eta={eta!r}: give a number above 1")
+    most = min(_MOST_BANDS, int(_MOST_BITS / math.log2(eta)))  # higher powers are no floats, and bands of nobody
     if "max_iter" in early_terminate:
         count, last = int(_number(early_terminate, "s", 1)), _number(early_terminate, "max_iter", 1)
-        bands = [int(last / eta**number) for number in range(1, count + 1)]
+        bands = [int(last / eta**number) for number in range(1, min(count, most) + 1)]
     elif "min_iter" in early_terminate:
         first = _number(early_terminate, "min_iter", 1)
-        bands = [int(first * eta**number) for number in range(_MOST_BANDS) if first * eta**number < 2**53]
+        bands = [int(first * eta**number) for number in range(most) if first * eta**number < 2**53]
     else:
         raise UsageError("early_terminate needs min_iter, or max_iter and s: give one of them")
     return sorted({band for band in bands if band >= 1}), eta
@@ -125,6 +126,6 @@ def _value_of(row: Mapping[str, Any], path: str) -> float | None:
 
 def _number(setting: Mapping[str, Any], key: str, default: float) -> Any:
     value = setting.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise UsageError(f"early_terminate.{key}={value!r}: give a number above 0")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 2**53:
+        raise UsageError(f"early_terminate.{key}={value!r}: give a number above 0, and below 2**53")
     return value

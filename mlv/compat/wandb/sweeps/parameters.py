@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -54,16 +55,15 @@ class Parameter:
         """Return the values that a grid has.
 
         Raises:
-            UsageError: There are infinitely many.
+            UsageError: There are infinitely many, or more than a million of a range.
         """
         if self.is_listed:
             return self.values
-        if self.distribution == "int_uniform":
+        if self.distribution == "int_uniform" and self.high - self.low < _MOST_STEPS:
             return tuple(range(int(self.low), int(self.high) + 1))
-        if self.distribution == "q_uniform" and self.step:
+        if self.distribution == "q_uniform" and self.step and (self.high - self.low) / self.step < _MOST_STEPS:
             count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-            if count <= _MOST_STEPS:
-                return tuple(self._rounded(self.low + number * self.step) for number in range(count))
+            return tuple(self._rounded(self.low + number * self.step) for number in range(count))
         raise UsageError(f"parameters.{self.name} is {self.distribution}, which no grid can be made of: give values")
 
     def draw(self, random: Random) -> Any:
@@ -137,13 +137,21 @@ def grid(parameters: list[Parameter]) -> Iterator[Config]:
     Raises:
         UsageError: A parameter has infinitely many values.
     """
-    seen: set[str] = set()
-    for values in product(*[parameter.grid() for parameter in parameters]):
-        config = _nested(zip(parameters, values, strict=True))
-        key = repr(config)
-        if key not in seen:
-            seen.add(key)
-            yield config
+    for values in product(*_distinct(parameters)):
+        yield _nested(zip(parameters, values, strict=True))
+
+
+def grid_size(parameters: list[Parameter]) -> int:
+    """Return how many configs a grid has, which may be more than anybody can count up.
+
+    Raises:
+        UsageError: A parameter has infinitely many values.
+    """
+    return math.prod(map(len, _distinct(parameters)))
+
+
+def _distinct(parameters: list[Parameter]) -> list[list[Any]]:
+    return [list({repr(value): value for value in reversed(parameter.grid())}.values())[::-1] for parameter in parameters]
 
 
 def _nested(values: Any) -> Config:
@@ -182,7 +190,17 @@ def _parameter(path: tuple[str, ...], item: Mapping[str, Any]) -> Parameter:
     step = _number(path, {"q": 1, **item}, "q") if distribution.startswith("q_") else None
     if step is not None and step <= 0:
         raise UsageError(f"{_named(path)} has q={step!r}: give one above 0")
-    return Parameter(path, distribution, low=low, high=high, step=step)
+    parameter = Parameter(path, distribution, low=low, high=high, step=step)
+    if not _is_finite(parameter):
+        raise UsageError(f"{_named(path)} has {first}={low!r}, {second}={high!r}: its values are beyond what a number can be")
+    return parameter
+
+
+def _is_finite(parameter: Parameter) -> bool:
+    try:
+        return all(math.isfinite(parameter.at(position)) for position in (0, 1))
+    except (OverflowError, ValueError):
+        return False
 
 
 def _distribution_of(path: tuple[str, ...], item: Mapping[str, Any]) -> str:
@@ -218,7 +236,7 @@ def _categorical(path: tuple[str, ...], distribution: str, item: Mapping[str, An
 
 def _number(path: tuple[str, ...], item: Mapping[str, Any], key: str) -> Any:
     value = _required(path, item, key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise UsageError(f"{_named(path)} has {key}={value!r}: give a number")
     return value
 

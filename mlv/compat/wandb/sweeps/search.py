@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from random import Random
 from typing import Any
 
 from mlv import MissingExtra
+from mlv.capture.redaction import Redactor
 from mlv.compat.wandb.errors import UsageError
+from mlv.compat.wandb.sweeps.command import without_variables
 from mlv.compat.wandb.sweeps.folder import Point, SweepFolder
 from mlv.compat.wandb.sweeps.parameters import Config, Parameter, Position, config_at, grid, parameters_of
 
@@ -46,7 +49,33 @@ def checked_config(config: Any) -> dict[str, Any]:
     cap = values.get("run_cap")
     if cap is not None and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
         raise UsageError(f"run_cap={cap!r}: give a number of runs")
+    _check_command(values)
+    try:
+        json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"the config of a sweep has no form in JSON: {error}. Give numbers, texts, lists and mappings"
+        raise UsageError(text) from error
     return values
+
+
+def refuse_credentials(config: Mapping[str, Any]) -> None:
+    """Refuse a config of which something would have to be kept off the disk, where its agents read it.
+
+    Raises:
+        UsageError: It holds what looks like a credential; the error names where.
+    """
+    redactor = Redactor()
+    for parameter in parameters_of(config["parameters"]):
+        above = ".".join(("parameters", *parameter.path[:-1]))
+        for value in parameter.values:
+            redactor.params({parameter.path[-1]: value}, above)
+    redactor.params({key: value for key, value in config.items() if key not in ("parameters", "command")}, "config")
+    redactor.argv(without_variables(config.get("command") or ()), "command")
+    if redactor.redactions:
+        raise UsageError(
+            f"the config of a sweep is a plain file, and {', '.join(redactor.redactions)} looks like a credential: "
+            "leave it to a variable of the environment, which command names as ${envvar:NAME}"
+        )
 
 
 def goal_of(config: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -58,8 +87,12 @@ def goal_of(config: Mapping[str, Any]) -> tuple[str | None, str]:
 class Search:
     """Proposes the points of a sweep."""
 
-    def __init__(self, sweep: SweepFolder) -> None:
+    def __init__(self, sweep: SweepFolder, *, is_asked: bool = True) -> None:
         """Read the config of a sweep.
+
+        Args:
+            sweep: The sweep.
+            is_asked: Whether it shall propose points.
 
         Raises:
             UsageError: It was changed to one that cannot be read.
@@ -69,7 +102,7 @@ class Search:
         self._sweep_id, self._method, self._cap = sweep.id, config["method"], config.get("run_cap")
         self._parameters = parameters_of(config["parameters"])
         self._goal = goal_of(config)[1]
-        if self._method == "bayes":
+        if self._method == "bayes" and is_asked:
             _optuna()
 
     def propose(self, points: list[Point], numbers: set[int]) -> tuple[int, Config, Position] | None:
@@ -89,9 +122,8 @@ class Search:
 
     def is_exhausted(self, points: list[Point], numbers: set[int]) -> bool:
         """Return whether there is no next point."""
-        if self._method == "grid" or self._cap is not None:
-            return self.propose(points, numbers) is None
-        return False
+        is_capped = self._cap is not None and len(numbers) >= self._cap
+        return is_capped or (self._method == "grid" and self.propose(points, numbers) is None)
 
 
 def _asked(parameters: list[Parameter], points: list[Point], goal: str, seed: int) -> Position:
@@ -141,6 +173,15 @@ def _check_metric(metric: Any, method: str) -> None:
         raise UsageError(f"metric={metric!r}: give {{'name': 'loss', 'goal': 'minimize'}}")
     if metric.get("goal", "minimize") not in _GOALS:
         raise UsageError(f"metric.goal={metric['goal']!r}: give one of {', '.join(_GOALS)}")
+
+
+def _check_command(config: Mapping[str, Any]) -> None:
+    program, command = config.get("program"), config.get("command")
+    if program is not None and not isinstance(program, str):
+        raise UsageError(f"program={program!r}: give the path of a script")
+    is_listed = isinstance(command, (list, tuple)) and all(isinstance(word, (str, int, float)) for word in command)
+    if command is not None and not is_listed:
+        raise UsageError(f"command={command!r}: give a list of words")
 
 
 def _optuna() -> Any:

@@ -57,7 +57,8 @@ def _curves(columns: list[str]) -> list[_Curve]:
     sampled = [name for name in columns if name + _LEAST in present and name + _GREATEST in present]
     named = [name.removesuffix(f"{_BETWEEN}{_STEP}") for name in sampled if name.endswith(f"{_BETWEEN}{_STEP}")]
     for column in sampled:
-        run = next((run for run in named if column.startswith(run + _BETWEEN)), None)
+        # Of two names that begin alike the longer one: it may itself hold what stands between.
+        run = max((run for run in named if column.startswith(run + _BETWEEN)), key=len, default=None)
         if run is None:  # a name of a run is more likely to hold a dash than that of a metric
             run = column.rpartition(_BETWEEN)[0]
         metric = column.removeprefix(run + _BETWEEN) if run else column

@@ -7,9 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlv.experiment.console.tee import TerminalLines
 from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
-from mlv.importers import json_files, jsonl, tables, yaml_files
+from mlv.importers import json_files, jsonl, log_lines, tables, yaml_files
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
@@ -71,27 +70,29 @@ class _RunFolder:
                 latest, count = max(latest, event.time), count + 1
                 yield event
 
+        if self._folder / _SYSTEM in self._paths:
+            yield from self._measured(created, reading)
+        console = log_lines.PrintedFile(self._folder / _CONSOLE) if self._folder / _CONSOLE in self._paths else None
+        if console is not None:
+            yield from console.items(_RUN, created, reading)
+
         def last(run: str) -> Iterator[SourceEvent]:
             summary = json_files.mapping_of(self._folder / _SUMMARY, reading)
-            yield from self._measured(run, latest, reading)
             yield from summarized(run, summary, latest, files)
+            if console is not None:
+                yield from console.last(run, latest)
             for path in self._paths:
                 relative = path.relative_to(self._folder).as_posix()
-                if relative == _CONSOLE:
-                    lines = TerminalLines()
-                    for line in (*lines.add(path.read_bytes(), 0.0), *lines.last()):
-                        data = {"level": "info", "message": line}
-                        yield SourceEvent(run, latest, "message", data, "stdout", stream=layout.CONSOLE_STREAM)
-                elif relative not in _OWN and relative not in files.used:
+                if relative not in _OWN and relative not in files.used:
                     yield SourceEvent(run, latest, "file", SourceFile(path, path.suffix), relative)
 
         length = f"{count} events and {len(self._paths)} files"
         yield from end_of(_RUN, latest, None, last, reading, length=length, has_ends=False)
 
-    def _measured(self, run: str, time: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
-        """Yield the measurements of the machine."""
-        if self._folder / _SYSTEM not in self._paths:
-            return
+    def _measured(self, time: datetime, reading: SourceReading) -> Iterator[Item]:
+        """Yield the measurements of the machine, as a run of their own: its file grows beside that of the history."""
+        run = f"{_RUN} machine"
+        yield RunBegins(run, time, parent=_RUN)
         for row in jsonl.rows(self._folder / _SYSTEM, reading):
             data: dict[str, Any] = {}
             for key, value in row.items():
@@ -99,9 +100,10 @@ class _RunFolder:
                     name, factor = system_name(key.removeprefix("system."))
                     data[name] = value * factor if factor != 1 else value
             stamp = row.get("_timestamp")
-            own = moment(stamp) if isinstance(stamp, (int, float)) else None
+            time = (moment(stamp) if isinstance(stamp, (int, float)) else None) or time
             if data:
-                yield SourceEvent(run, own or time, "system", data, stream=layout.SYSTEM_STREAM)
+                yield SourceEvent(run, time, "system", data, stream=layout.SYSTEM_STREAM)
+        yield from end_of(run, time, None, lambda _: [], reading, length="", has_ends=False)
 
 
 def _captured(metadata: Mapping[str, Any]) -> dict[str, Any]:
