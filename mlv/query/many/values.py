@@ -24,7 +24,7 @@ from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.parse import PARSERS, in_threads
 from mlv.query.metrics.parse_json import NotPlain
 from mlv.query.metrics.parse_many_logs import STEP, LogValues
-from mlv.query.metrics.summary import Summary
+from mlv.query.metrics.summary import SUMMARIZED, Summary
 from mlv.query.name_patterns import NamePattern, name_matcher
 from mlv.query.sql.arrow import nearest_float
 from mlv.state import LAST
@@ -228,7 +228,10 @@ class Reading:
     def _read_stored(self, member: int, digest: Digest) -> LogValues:
         """Read one experiment from where its points are stored, or from its digest, where that suffices."""
         np = package("numpy")
-        logged = [name for name, summary in digest.metrics.items() if summary.count or summary.last is not None]
+        # All but those of `exp.summarize` alone.
+        logged = [
+            name for name, own in digest.metrics.items() if own.statistic != SUMMARIZED or own.count or own.last is not None
+        ]
         values = _standing(digest, self._is_requested) if self._x is None else None
         if values is None:
             assert self._table_of is not None
