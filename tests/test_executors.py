@@ -85,7 +85,10 @@ class TestDeath:
     def test_killed(self, on, tmp_path):
         """A killed worker costs a retry: each result is there, and once."""
         assert results(on, work.dying_once, [(str(tmp_path), n) for n in range(8)]) == list(range(8))
-        assert {path.name for path in tmp_path.iterdir() if path.name[0] in "25"} == {"2-0", "2-1", "5-0", "5-1"}
+        tries = {path.name for path in tmp_path.iterdir() if path.name[0] in "25"}
+        assert tries >= {"2-0", "2-1", "5-0", "5-1"}
+        # Dask runs a task once more if the worker that still holds its result is killed.
+        assert isinstance(on, str) or tries == {"2-0", "2-1", "5-0", "5-1"}
 
     def test_killed_from_outside(self, on, tmp_path):
         """A worker that somebody kills in the middle of a task is replaced."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -48,6 +49,7 @@ def run(
     is_whole = _once(sources, root, format, options, dry_run, as_json, on)
     with suppress(KeyboardInterrupt):
         while options.follows:
+            sys.stdout.flush()  # a pipe or a file would hold the report back until the process ends
             state = _changed(sources, options, state)
             began = monotonic()
             is_whole = _once(sources, root, format, options, dry_run, as_json, on) and is_whole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.text import Text
 
 from mlv import lake, words
@@ -25,6 +27,7 @@ def rebuild(src: str, url: str, on: str | None, *, as_json: bool) -> None:
 def _report(built: Built, as_json: bool) -> None:
     if as_json:
         print_json(built.to_data())
+        sys.stdout.flush()  # with --every, a pipe would hold it back until the process ends
     elif not built.plans:
         print(f"nothing new (plan {built.number})", flush=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -108,6 +109,7 @@ class _Report:
                 self._show(self._screen, shipped)
         if self._screen is not None and not is_brief:
             self._screen.show(styled(self._total(results)))
+        sys.stdout.flush()  # a pipe or a file would hold it back until the process ends
         return all(shipped.is_well for shipped in results)
 
     def _show(self, screen: Screen, shipped: Shipped) -> None:

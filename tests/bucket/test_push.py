@@ -299,6 +299,21 @@ def test_following_a_tree(tmp_path, url, ring):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals a process")
+def test_the_report_of_a_process_that_goes_on(tmp_path, url, ring):
+    """It is there at once, also in a file, as where Kubernetes keeps the output of a sidecar."""
+    make_tree(tmp_path / "runs", 1)
+    arguments = [sys.executable, "-m", "mlv", "push", "runs", url, "--follow"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open(tmp_path / "report", "w") as report:
+        daemon = subprocess.Popen(arguments, cwd=tmp_path, stdout=report, env=environment)
+    try:
+        wait_until(lambda: "shipped" in (tmp_path / "report").read_text())
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals a process")
 def test_following_an_empty_folder(tmp_path, url, ring):
     """A sidecar that begins before the training waits for the first experiment."""
     (tmp_path / "runs").mkdir()

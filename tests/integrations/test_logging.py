@@ -55,7 +55,7 @@ def extra_of(event):
         (logging.WARNING, "warning", {}),
         (logging.ERROR, "error", {}),
         (logging.CRITICAL, "error", {"level_name": "CRITICAL"}),
-        (5, "debug", {"level_name": "Level 5"}),
+        (7, "debug", {"level_name": "Level 7"}),  # not 5, which uvicorn names
         (25, "info", {"level_name": "Level 25"}),
     ],
 )
