@@ -102,6 +102,21 @@ def test_ls_from_a_lake(command, tree):
     assert "c " in command("ls", "runs", "--fresh", env={"MLV_LAKE": "lake"}).stdout
 
 
+def test_changes_are_made_by_what_the_logs_say(command, tree):
+    """A predicate that chooses what is removed, tagged or pulled holds of the logs, however old the lake of the settings is."""
+    command("lake", "build", "runs", "lake")
+    mlv.Exp.open("runs/a").add_tags("keep")
+    old = {"MLV_LAKE": "lake"}
+    push = command("push", "runs", f"file://{tree.parent}/bucket")
+    assert push.returncode == 0
+
+    removed = command("rm", "--where", "not list_contains(tags, 'keep')", "--root", "runs", env=old)
+    pulled = command("pull", f"file://{tree.parent}/bucket", "back", "--where", "list_contains(tags, 'keep')", env=old)
+
+    assert [each.name for each in mlv.find("runs")] == ["a"]
+    assert ([each.name for each in mlv.find("back")], "lake" in removed.stderr + pulled.stderr) == (["a"], False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
