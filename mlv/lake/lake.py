@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
 from mlv.lake.tables import LakeTables, checked
 from mlv.optional import package
-from mlv.query.sql.engine import SETTINGS, literal
+from mlv.query.sql.engine import SETTINGS, literal, pattern
 from mlv.store import keys
 from mlv.store.blobs import replace_whole
 
@@ -129,7 +128,7 @@ class Lake:
             nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
             return f"select {nothing} where false"
         # Else DuckDB reads all files that a path with such a sign is a pattern of.
-        paths = ", ".join(literal(re.sub(r"[*?\[]", r"[\g<0>]", path)) for path in files)
+        paths = ", ".join(literal(pattern(path)) for path in files)
         options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
         return f"select {columns} from read_parquet([{paths}], {options})"  # noqa: S608 - of our own names
 
@@ -220,7 +219,7 @@ def reading(lake: Lake) -> Iterator[None]:
     try:
         yield
     except package("duckdb", "sql").Error as error:
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).partition("\n\nLINE ")[0].split())[:300]
         raise LakeDamaged(
             f"the tables of {lake.url} cannot be read ({text}): fresh=True (`--fresh`) reads the logs", url=lake.url
         ) from error

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -174,14 +174,15 @@ class LakeReader:
             select m.exp, c.exp_name, m.stream, m.run, m.seq, m.time, m.step, m.name,
                 if(isnan(m.value), null, m.value) as value, {_PLAIN_TEXT} as text, m.at
             from ({self.lake.scan_of(_METRICS, metrics)}) m join beside.chosen c on m.exp = c.exp {surviving}"""  # noqa: S608
-        return Stored(select, [*metrics, *rewinds], {"chosen": _chosen(digests)}, {"_plain_text": _plain_text})
+        functions = {"_plain_text": _plain_text}
+        return Stored(select, [*metrics, *rewinds], {"chosen": _chosen(digests)}, functions, partial(reading, self.lake))
 
     def _files(self, digests: Iterable[Digest], skipped: list[str]) -> Stored:
         files = self.lake.files(_FILES)
         select = f"""
             select m.exp, c.exp_name, m.* exclude (exp, month)
             from ({self.lake.scan_of(_FILES, files)}) m join beside.chosen c on m.exp = c.exp"""  # noqa: S608
-        return Stored(select, files, {"chosen": _chosen(digests)})
+        return Stored(select, files, {"chosen": _chosen(digests)}, reading=partial(reading, self.lake))
 
     def _experiments(self, subpath: str) -> dict[str, Record]:
         within = f"{subpath}/" if subpath else ""

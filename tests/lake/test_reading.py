@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
@@ -310,6 +311,33 @@ def test_a_lake_that_cannot_be_used(tree, monkeypatch, change, error):
     with pytest.warns(MlvWarning, match="the logs are read, and not the lake"):
         found = mlv.find(tree)
     assert (found.as_of, len(found)) == (None, 3)
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: os.truncate(path, 99)])
+def test_a_file_that_is_damaged(tree, change):
+    """A file of a table that is missing or cut off is an error of the lake for all that reads the table, and the logs go on."""
+    url = tree.parent / "lake"
+    found = mlv.find(tree, lake=url)
+    change(next(url.glob("metrics/month=*/*.parquet")))
+
+    for read in (
+        lambda: found.sql("from metrics"),
+        lambda: found.aggregate(),
+        lambda: mlv.find(tree, lake=url, where="id in (select exp from metrics)").paths,
+    ):
+        with pytest.raises(LakeDamaged, match="cannot be read .*fresh=True"):
+            read()
+    assert len(mlv.find(tree, fresh=True).sql("from metrics")) == 24
+
+
+def test_signs_in_the_name_of_a_lake(tree):
+    """A folder whose name DuckDB takes for a pattern is a lake like any other."""
+    url = tree.parent / "l'*? %"
+    lake.build(tree, url)
+    found = mlv.find(tree, lake=url, where="id in (select exp from metrics where value > 7)")
+
+    assert found.sql("select count(*), max(value) from metrics").fetchone() == (24, 8.0)
+    assert found.aggregate(x=None)["count"].tolist() == [1, 1, 1]
 
 
 def test_another_source(tree, tmp_path):
