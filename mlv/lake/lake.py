@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,6 +29,8 @@ Filters = Sequence[tuple[str, str, Any]]
 RAW = "tables"
 """The schema, in DuckDB, of the tables as they are."""
 _REQUESTS = 16
+_READ_WITHIN_S = 86_400
+"""So long after they were last listed fetched files may be read."""
 
 
 class Lake:
@@ -149,7 +152,7 @@ class Lake:
         names = [unquote(path) for path in package("pyarrow", "lake").table(opened.get_add_actions())["path"].to_pylist()]
         if "://" not in root:
             return [os.path.join(root, name) for name in names]
-        lacking = [name for name in names if not (mirror / name).exists()]
+        lacking = [name for name in names if not _is_fetched(mirror / name)]
         with ThreadPoolExecutor(_REQUESTS) as requests:
             list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))
         self._forget(mirror, set(names))
@@ -160,11 +163,12 @@ class Lake:
         replace_whole(path, self._store.get(key))
 
     def _forget(self, mirror: Path, names: set[str]) -> None:
-        """Remove fetched files that the table no longer names."""
+        """Remove fetched files that the table no longer names; others, which listed them before, may be reading them still."""
         for path in mirror.rglob("*.parquet") if mirror.is_dir() else ():
             if path.relative_to(mirror).as_posix() not in names:
                 with suppress(OSError):
-                    path.unlink()
+                    if time.time() - path.stat().st_mtime > _READ_WITHIN_S:
+                        path.unlink()
 
     @property
     def look(self) -> Look | None:
@@ -223,6 +227,13 @@ def reading(lake: Lake) -> Iterator[None]:
         raise LakeDamaged(
             f"the tables of {lake.url} cannot be read ({text}): fresh=True (`--fresh`) reads the logs", url=lake.url
         ) from error
+
+
+def _is_fetched(path: Path) -> bool:
+    """Return whether a file was fetched, and note that it is about to be read."""
+    with suppress(OSError):  # of another user, perhaps
+        os.utime(path)
+    return path.exists()
 
 
 def _checked(table: str) -> str:
