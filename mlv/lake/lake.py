@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.digests import sha256
-from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
+from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
@@ -68,8 +68,14 @@ class Lake:
 
         Raises:
             LakeMissing: The table is not there.
+            LakeDamaged: It is another one.
         """
-        opened = self._tables.opened(_checked(table))
+        try:
+            opened = self._tables.opened(_checked(table))
+        except LakeDamaged:
+            if read_record(self._store).id == self._record.id:
+                raise
+            raise LakeError(f"the lake {self.url} was rebuilt since it was opened: open it again", url=self.url) from None
         if opened is None:
             raise LakeMissing(f"{self.uri(table)} is not there: `mlv lake build SRC {self.url}` makes it", url=self.url)
         return opened

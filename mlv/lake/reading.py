@@ -118,12 +118,15 @@ class LakeReader:
         exp = record["id"]
         if self._long is None:
             self._long = {row["id"]: row for row in self._rows("experiments", _LONG)}
+        if exp not in self._long:
+            warn(f"{folder} is left out: the lake was built on since it was opened, and lacks it by now", MlvWarning)
+            return None
         if depth >= Depth.STATE and self._runs is None:
             self._runs = self._read_runs()
         if depth >= Depth.METRICS and self._summaries is None:
             self._summaries = self._read_summaries()
         return LakeDigest(
-            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long.get(exp, {})},
+            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long[exp]},
             recorded_runs=(self._runs or {}).get(exp, ()),
         )  # fmt: skip
 

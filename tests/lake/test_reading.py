@@ -310,6 +310,23 @@ def test_folders_that_changed_since(tree):
     assert found.aggregate(x=None)["count"].sum() == 3
 
 
+def test_a_lake_that_changed_since(tree):
+    """A list that was taken before a build is read without the experiments that it replaced; after a rebuild it is an error."""
+    url = tree.parent / "lake"
+    found = mlv.find(tree, lake=url)
+    assert len(found) == 3
+    shutil.rmtree(tree / "sub/e1")
+    make(tree / "sub" / "e1", params={"new": 1})
+    lake.build(tree, url)
+
+    with pytest.warns(MlvWarning, match=r"e1 is left out: the lake was built on"):
+        assert found.frame()["name"].tolist() == ["e0", "e2"]
+    assert mlv.find(tree, lake=url).frame()["name"].tolist() == ["e0", "e1", "e2"]
+    lake.rebuild(tree, url)
+    with pytest.raises(LakeError, match="was rebuilt since it was opened"):
+        found.sql("from metrics")
+
+
 def test_an_experiment_that_was_redacted_since(tree):
     """It has another ID then, and is still the one that the lake has in its folder."""
     exp = mlv.Exp(tree, "secret", {"who": "hunter22"}, capture=())
