@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from benchmarks import lake
 from benchmarks.figures import Figure, absent, as_markdown, as_text, plain
 from benchmarks.many import experiments
-from benchmarks.measuring import folder, timed_ms
+from benchmarks.measuring import folder, timed_ms, variables
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from tests.bucket import servers
@@ -176,17 +176,6 @@ def shipper(ground: Ground) -> list[Figure]:
 
 
 # Requests.
-
-
-@contextmanager
-def _variables(**values: str) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _python(source: str, *arguments: object, **variables: str) -> str:
@@ -351,7 +340,7 @@ def _ground(options: argparse.Namespace) -> Iterator[Ground]:
             for stored in store.objects():
                 store.delete(stored.key)
         return
-    with servers.running_moto() as moto, servers.running_proxy(moto, delay_s=DELAY_S) as proxy, _variables(**moto.variables):
+    with servers.running_moto() as moto, servers.running_proxy(moto, delay_s=DELAY_S) as proxy, variables(moto.variables):
         yield Ground(proxy.bucket().url, proxy, options.quick)
 
 

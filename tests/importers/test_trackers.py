@@ -12,22 +12,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import run_command
 
 import mlv
-from importers.trees import content, import_all, import_one, points, written_by
+from importers.trees import content, import_all, import_one, is_intact, points, write, written_by
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def is_intact(exp: mlv.Exp) -> bool:
-    return str(run_command("verify", exp.path).stdout).startswith("intact")
 
 
 def sacred_run(folder: Path, status: str = "COMPLETED", points: int = 3, **more: object) -> None:
