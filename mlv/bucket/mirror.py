@@ -28,7 +28,7 @@ from mlv.bucket import names
 from mlv.bucket.contents import ExperimentObjects
 from mlv.bucket.listing import ListedExperiment, listed, problem_of_key
 from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, remove_files, write_state
-from mlv.bucket.mirrored_files import OF_A_NAME, MirroredFiles
+from mlv.bucket.mirrored_files import MirroredFiles, without_path
 from mlv.bucket.store import ObjectStore, checked_url, open_store
 from mlv.digests import sha256
 from mlv.errors import (
@@ -165,12 +165,8 @@ class Mirror:
                 return state
             with self._alone(path):
                 return self._brought(mirrored, there)
-        except MlvError:
-            raise
         except OSError as error:
-            if error.errno not in OF_A_NAME:
-                raise
-            return f"{names.join(self.url, there.path)} is passed over: it has no path in the mirror ({error})"
+            return without_path(names.join(self.url, there.path), error)
 
     def _brought(self, mirrored: MirroredExperiment, there: ListedExperiment) -> MirrorState | None:
         """Take in a listing, or a later one, where small segments are merged into a larger one, or an experiment is removed."""
