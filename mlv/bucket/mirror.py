@@ -27,9 +27,11 @@ from urllib.parse import quote, unquote, urlsplit
 from mlv.bucket import names
 from mlv.bucket.contents import ExperimentObjects
 from mlv.bucket.listing import ListedExperiment, listed, problem_of_key
-from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, remove_files, write_state
-from mlv.bucket.mirrored_files import MirroredFiles, without_path
-from mlv.bucket.store import ObjectStore, checked_url, open_store
+from mlv.bucket.mirror_state import MirrorState, read_state, write_state
+from mlv.bucket.mirrored import MirroredExperiment, ShrunkListing
+from mlv.bucket.mirrored_files import MirroredFiles, remove_files, without_path
+from mlv.bucket.store import ObjectStore, open_store
+from mlv.bucket.urls import checked_url
 from mlv.digests import sha256
 from mlv.errors import (
     BucketMissing,

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from mlv.bucket.store import Creation, checked_url, is_url, open_store
+from mlv.bucket.store import Creation, open_store
+from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import BucketError, BucketUnreachable, InvalidArgument, NoSuchObject
 
 obstore = pytest.importorskip("obstore")

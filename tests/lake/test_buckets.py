@@ -192,6 +192,25 @@ def test_a_lake_in_a_bucket(tree, moto):
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
 
 
+def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch):
+    """Files of a table are read to the end by whoever listed them, whatever was built and fetched meanwhile; then removed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = below(moto.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    with lake.open(url).connected("summaries") as connection:
+        [old] = lake.open(url).files("summaries")
+        append(tree / "a", metrics("r1", 2, 2, x=2.0))
+        lake.build(tree, url)
+        [new] = lake.open(url).files("summaries")
+        assert connection.execute("select last from tables.summaries").fetchall() == [(1.0,)]
+
+    os.utime(old, (0, 0))
+    os.utime(new, (0, 0))
+    assert lake.open(url).files("summaries") == [new]
+    assert [os.path.exists(path) for path in (old, new)] == [False, True]
+
+
 def test_a_store_without_ranges(tree, rclone):
     """A lake on `rclone serve s3` is refused before anything is made: no table could be read."""
     url = below(rclone.bucket().url)

@@ -253,7 +253,7 @@ METHODS = {
     "mkstemp", "read_bytes", "read_table", "read_text", "touch", "write_bytes", "write_table", "write_text",
 }  # fmt: skip
 ELSEWHERE = {
-    "mlv/bucket/mirrored.py": "the mirror, in the user's own cache",
+    "mlv/bucket/mirrored_lines.py": "the mirror, in the user's own cache",
     "mlv/bucket/published.py": "files that `attached` holds",
     "mlv/bucket/store.py": "files that `attached` holds, and temporaries",
     "mlv/capture": "files of the system, and of the script that runs",
