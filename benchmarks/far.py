@@ -23,7 +23,7 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from benchmarks import lake
-from benchmarks.figures import Figure, absent, as_markdown, as_text, plain
+from benchmarks.figures import Figure, absent, as_markdown, as_text, command_line, plain
 from benchmarks.many import experiments
 from benchmarks.measuring import folder, timed_ms, variables
 from mlv.bucket.push import Push
@@ -319,12 +319,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.far", description=__doc__.splitlines()[0])
+    parser = command_line("python -m benchmarks.far", __doc__.splitlines()[0], ROWS)
     parser.add_argument("--url", help="a real bucket, instead of moto behind the proxy")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
-    parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=f"one of {', '.join(ROWS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--markdown", action="store_true", help="print the table for docs/reference/figures.md")
     return parser.parse_args()
 
 

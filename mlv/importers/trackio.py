@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mlv.importers import values
 from mlv.importers.databases import columns_of, opened, tables_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit, unreadable
-from mlv.importers.values import moment
+from mlv.importers.values import moment, time_of
 from mlv.store import layout
 
 NAME = "trackio"
@@ -77,7 +77,7 @@ class _TrackioRun:
         with opened(self._path) as connection:
             for row in connection.execute(f"select config from configs where {self._key} = ?", (self._id,)):  # noqa: S608
                 config = _object(row[0])
-        created = _time(config.get("_Created")) or _time(self._first) or moment(0)
+        created = time_of(config.get("_Created")) or time_of(self._first) or moment(0)
         group = {"group": config["_Group"]} if config.get("_Group") else {}
         experiment = SourceExperiment(
             self._name,
@@ -126,7 +126,7 @@ class _TrackioRun:
 
     def _metrics(self, connection: sqlite3.Connection, created: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         for stamp, step, text in self._rows(connection, "metrics", "step, metrics"):
-            time, row = _time(stamp) or created, _object(text)
+            time, row = time_of(stamp) or created, _object(text)
             if not row and text not in (b"{}", "{}"):
                 reading.leave("rows of metrics that are no JSON")
             media = {name: value for name, value in row.items() if isinstance(value, dict) and "_type" in value}
@@ -145,12 +145,12 @@ class _TrackioRun:
             if len(numbers) < len(measured):
                 reading.leave("values of system_metrics that are no numbers", len(measured) - len(numbers))
             if numbers:
-                yield SourceEvent(_SYSTEM, _time(stamp) or created, "system", numbers, stream=layout.SYSTEM_STREAM)
+                yield SourceEvent(_SYSTEM, time_of(stamp) or created, "system", numbers, stream=layout.SYSTEM_STREAM)
 
     def _alerts(self, connection: sqlite3.Connection, created: datetime, _: SourceReading) -> Iterator[SourceEvent]:
         for stamp, title, text, level, step in self._rows(connection, "alerts", "title, text, level, step"):
             data = {"level": _LEVELS.get(level, "info"), "message": ": ".join(filter(None, [title, text]))}
-            yield SourceEvent(_ALERTS, _time(stamp) or created, "message", data, "", step)
+            yield SourceEvent(_ALERTS, time_of(stamp) or created, "message", data, "", step)
 
     def _medium(self, value: Mapping[str, Any], reading: SourceReading) -> tuple[str, Any]:
         """Return type and data of a medium; None in place of data where its file is gone, which is recorded."""
@@ -218,12 +218,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{key}/")
         else:
             yield f"{prefix}{key}", value
-
-
-def _time(value: Any) -> datetime | None:
-    """Return a moment; in UTC where it has no zone, since the machine that imports has nothing to do with it."""
-    try:
-        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
