@@ -82,7 +82,7 @@ class Shipper:
         return self._merger.mark_whole()
 
     def merge(self) -> None:
-        """Replace many small segments by larger ones."""
+        """Replace many small segments by larger ones, and all small ones where nobody is left to write more."""
         self._merger.merge()
 
     def save(self, problem: str = "") -> None:

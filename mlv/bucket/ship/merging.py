@@ -31,10 +31,10 @@ class SegmentMerger:
         self._target, self._progress, self._held, self._lines = target, progress, held, lines
         self._segment_bytes, self._at_once = segment_bytes, at_once
 
-    def merge(self, *, is_last: bool = False) -> None:
-        """Replace many small segments by larger ones; with `is_last` as many as possible."""
+    def merge(self) -> None:
+        """Replace many small segments by larger ones, and all small ones where nobody is left to write more."""
         with self._in_another_copy():
-            self._merge(is_last)
+            self._merge()
 
     def mark_whole(self) -> bool:
         """Mark the copy as whole, if its last run is sealed and all is up, and merge all; return whether it is marked."""
@@ -52,10 +52,10 @@ class SegmentMerger:
             self._progress.begin_another_copy()
             self._lines.ship()
 
-    def _merge(self, is_last: bool) -> None:
+    def _merge(self, *, is_last: bool = False) -> None:
         position = self._progress.position_of_some_copy()
+        least = 2 if is_last or self._is_left(position) else self._at_once
         for stream, done in list(position.streams.items()):
-            least = 2 if is_last else self._at_once
             while merged := segments.merges(done.spans, self._segment_bytes, least):
                 with stream_files.opened(self._target.folder, stream) as file:
                     if tail_of(file.fileno(), done.end) != done.tail:
@@ -63,6 +63,18 @@ class SegmentMerger:
                     for span in merged:
                         self._merge_to(position, stream, span, file)
                 self._progress.save()
+
+    def _is_left(self, position: ShippedPosition) -> bool:
+        """Return whether small segments were left by writers that are gone, without a seal that would have merged them."""
+        streams = position.streams.values()
+        if not any(segments.merges(done.spans, self._segment_bytes, 2) for done in streams):
+            return False  # known without reading the claims
+        held = [claim for claim in self._claims() if claim != claims.FOR_MERGES]
+        return bool(held) and all(claim is not None and claim.owner.is_gone() for claim in held)
+
+    def _claims(self) -> list[claims.Claim | None]:
+        """Return the claims on streams; None for one that is given back meanwhile."""
+        return [claims.read(self._target.folder, stream) for stream in claims.claimed(self._target.folder)]
 
     def _merge_to(self, position: ShippedPosition, stream: str, span: ByteSpan, file: BinaryIO) -> None:
         done = position.streams[stream]
@@ -98,7 +110,5 @@ class SegmentMerger:
         """Return whether nobody writes, and each stream ends with the seal of who wrote it last."""
         folder = self._target.folder
         streams, sealed = layout.streams_in(folder), ends.ends_of(folder)
-        held = [claims.read(folder, stream) for stream in claims.claimed(folder)]
-        return (
-            bool(streams) and all(claim == claims.FOR_MERGES for claim in held) and all(stream in sealed for stream in streams)
-        )
+        is_claimed = any(claim != claims.FOR_MERGES for claim in self._claims())
+        return bool(streams) and not is_claimed and all(stream in sealed for stream in streams)
