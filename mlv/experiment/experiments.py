@@ -68,7 +68,7 @@ def find(
     """
     if (lake is not None or not fresh) and (reader := _lake_reader(root, lake, fresh)) is not None:
         return in_lake(reader, kind, where, tags)
-    folder = checked_path(root, "root") if (url := bucket_url(root)) is None else _mirrored(url)
+    folder = checked_path(root, "root", is_read=True) if (url := bucket_url(root)) is None else _mirrored(url)
     if not folder.is_dir():
         subject = "is a file" if folder.exists() else "does not exist"
         raise InvalidArgument(f"root {str(root)!r} {subject}: give a folder that holds experiments", root=str(root))
@@ -90,7 +90,7 @@ def _lake_reader(root: Any, lake: str | os.PathLike[str] | None, fresh: bool) ->
         return None  # most programs know no lake, and need none of its packages
     from mlv.lake.reading import reader_of  # `import mlv` does without
 
-    return reader_of(root if bucket_url(root) is not None else checked_path(root, "root"), lake, fresh=fresh)
+    return reader_of(root if bucket_url(root) is not None else checked_path(root, "root", is_read=True), lake, fresh=fresh)
 
 
 def _checked_filter(kind: str | None, where: str | Mapping[str, Any] | None, tags: str | Iterable[str] | None) -> _Filter:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from mlv.bucket.mirror import Mirror, tell
-from mlv.bucket.store import checked_url, is_url
+from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
 from mlv.frozen import FrozenDict
 from mlv.lake.digest import LakeDigest, Record, run_views
