@@ -1,17 +1,9 @@
-"""Executors: where the tasks of one call are run, in this process, in others, on Dask, or on any `concurrent.futures.Executor`.
-
-Processes are started anew by `mlv.interpreter`, not forked, and not by `multiprocessing`, which would import the script again:
-no `__main__` guard is needed, and notebooks may do it. Each answers what comes through its standard input, and ends with that,
-whatever has ended this process: nobody is left behind.
-"""
+"""Executors: where the tasks of one call run, in this process, in others, on Dask, or on any `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
-import struct
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -20,14 +12,14 @@ from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future,
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import IO, Any, TypeVar, Union
+from typing import Any, TypeVar, Union
 
-from mlv import settings
+from mlv import interpreter, settings
 from mlv.errors import InvalidArgument, TaskNotDone
-from mlv.interpreter import OUR_MLV, is_python, module_path
 from mlv.notices import warn
 from mlv.optional import package
 from mlv.remote_tasks import TaskAnswer, answer_elsewhere, answer_here, answer_of, line_of, mlv_version, shortened, task_bytes
+from mlv.workers import WorkerProcess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,13 +28,7 @@ On = Union[Executor, int, str, None]
 """Where tasks are run: None in this process, a number in so many others, or an address."""
 TRIES = 3
 """Workers may be killed for reasons of their own, such as too little memory; a task that three were lost with is given up."""
-_PROGRAM = f"""
-import sys
-PATH = sys.argv[1:]
-{OUR_MLV}
-from mlv.executors import serve
-serve()
-"""
+_PROGRAM = "from mlv import remote_tasks, workers; workers.serve(remote_tasks.answer_question)"
 _MOST_PROCESSES = 1024
 """More are a slip of the finger, which would end with the machine."""
 _IN_FLIGHT = 256
@@ -50,7 +36,6 @@ _IN_FLIGHT = 256
 _LOOK_S = 0.5
 """Between two looks whether those are there that a result is waited for from."""
 _ENDING_S = 5.0
-_SIZE = struct.Struct("<Q")
 
 
 @contextmanager
@@ -220,7 +205,7 @@ class WorkerProcesses(Executor):
         if not 1 <= count <= _MOST_PROCESSES:
             text = f"on={count}: give a number of processes, 1 or more and at most {_MOST_PROCESSES}; None is this process"
             raise InvalidArgument(text, on=count)
-        if not is_python(sys.executable or ""):
+        if not interpreter.is_available():
             raise InvalidArgument(
                 f"on={count}: {sys.executable or 'this program'} is no Python to start processes with", on=count
             )
@@ -228,7 +213,7 @@ class WorkerProcesses(Executor):
         self._threads = ThreadPoolExecutor(count, "mlv")
         self._own = threading.local()
         self._lock = threading.Lock()
-        self._workers: set[_Worker] = set()
+        self._workers: set[WorkerProcess] = set()
         self._is_over = False
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -250,7 +235,8 @@ class WorkerProcesses(Executor):
     def _ask(self, question: bytes) -> Any:
         worker = getattr(self._own, "worker", None) or self._started()
         try:
-            answer = answer_of(worker.ask(question))
+            worker.send(question)
+            answer = answer_of(worker.receive())
         except (OSError, EOFError) as gone:
             del self._own.worker
             with self._lock:
@@ -260,11 +246,12 @@ class WorkerProcesses(Executor):
             raise answer.error
         return answer.result
 
-    def _started(self) -> _Worker:
+    def _started(self) -> WorkerProcess:
         with self._lock:
             if self._is_over:
                 raise BrokenProcessPool("the processes are ended")
-            self._own.worker = worker = _Worker()
+            environment = {**os.environ, **settings.as_environment(), **_ONE_THREAD}
+            self._own.worker = worker = WorkerProcess(_PROGRAM, environment=environment)
             self._workers.add(worker)
         return worker
 
@@ -274,72 +261,8 @@ def _called(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) ->
     return function(*args, **kwargs)
 
 
-class _Worker:
-    """A process that answers one question after the other."""
-
-    def __init__(self) -> None:
-        # A session of its own: Ctrl-C ends the process that waits for it, and with that this one.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path()],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **settings.as_environment(), **_ONE_THREAD},
-            start_new_session=True,
-        )  # fmt: skip
-
-    def ask(self, question: bytes) -> bytes:
-        """Send a question, and wait for its answer.
-
-        Raises:
-            OSError, EOFError: The process has ended.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        _write(self._process.stdin, question)
-        return _read(self._process.stdout)
-
-    def kill(self) -> None:
-        """End the process in the middle of a task: the thread that waits for its answer notices."""
-        self._process.kill()
-
-    def end(self) -> str:
-        """End the process, which has nothing to do, and return how it ended, in words."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # it is gone
-                pipe.close()  # type: ignore[union-attr]
-        try:
-            code = self._process.wait(_ENDING_S)
-        except subprocess.TimeoutExpired:  # a disk that hangs holds it
-            self._process.kill()
-            code = self._process.wait()
-        return f"a process ended by {signal.Signals(-code).name}" if code < 0 else f"a process ended with status {code}"
-
-
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
 """Variables by which numpy and Arrow begin with one thread: every core has a process already."""
-
-
-def serve() -> None:
-    """Run the tasks that come through the standard input, until it ends."""
-    # What a task reads or prints must not come between the questions and the answers.
-    with open(os.dup(0), "rb") as questions, open(os.dup(1), "wb") as answers, open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(2, 1)
-        with suppress(EOFError, BrokenPipeError):
-            while True:
-                _write(answers, answer_elsewhere(mlv_version(), _read(questions)))
-
-
-def _write(file: IO[bytes], content: bytes) -> None:
-    file.write(_SIZE.pack(len(content)))
-    file.write(content)
-    file.flush()
-
-
-def _read(file: IO[bytes]) -> bytes:
-    head = file.read(_SIZE.size)
-    content = file.read(*_SIZE.unpack(head)) if len(head) == _SIZE.size else None
-    if content is None or len(content) < _SIZE.unpack(head)[0]:
-        raise EOFError
-    return content
 
 
 class _Dask(Executor):

@@ -19,10 +19,17 @@ from mlv.digests import sha256
 from mlv.errors import MlvError, NoSuchObject
 from mlv.store import blobs, opening
 
-OF_A_NAME = (
+_OF_A_NAME = (
     errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ
 )  # fmt: skip
 """Errors about one path: something else stands there, or it is none of this system."""
+
+
+def without_path(name: str, error: OSError) -> str:
+    """Return the notice that something has no path in the mirror, where an error says so; raises any other one."""
+    if isinstance(error, MlvError) or error.errno not in _OF_A_NAME:
+        raise error
+    return f"{name} is passed over: it has no path in the mirror ({error})"
 
 
 class _Request(NamedTuple):
@@ -115,12 +122,8 @@ class MirroredFiles:
                 blobs.remove(temporary)
         except NoSuchObject:
             return f"{version.key} was removed from the bucket a moment ago"
-        except MlvError:
-            raise
         except OSError as error:
-            if error.errno not in OF_A_NAME:
-                raise
-            return f"{version.key} is passed over: it has no path in the mirror ({error})"
+            return without_path(version.key, error)
         return ""
 
     def _write(self, path: Path, version: Version) -> str:

@@ -18,15 +18,6 @@ def store(tmp_path):
     return open_store(f"file://{tmp_path}/bucket")
 
 
-def test_an_object_is_made_once(store):
-    """A second object of the same key is told from the first one, which stays."""
-    assert store.create("a/b", b"one") is Creation.MADE
-    assert store.create("a/b", b"one") is Creation.SAME
-    assert store.create("a/b", b"two") is Creation.DIFFERENT
-    assert store.create("a/b", b"three") is Creation.DIFFERENT
-    assert store.get("a/b") == b"one"
-
-
 def test_a_large_file_is_made_of_parts_and_read_in_chunks(store, tmp_path):
     """A file larger than a part arrives whole, and is made once as well."""
     path = tmp_path / "large.bin"
