@@ -20,7 +20,8 @@ from mlv.bucket.contents import DamagedSegment, ExperimentObjects, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, Version, listed
 from mlv.bucket.mirror import tell
 from mlv.bucket.segments import SegmentSlice, chain
-from mlv.bucket.store import ObjectStore, StoredObject, checked_url, open_store
+from mlv.bucket.store import ObjectStore, StoredObject, open_store
+from mlv.bucket.urls import checked_url
 from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, NoSuchObject, NotAnExperiment
 from mlv.events import RunStarted

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from mlv.bucket.store import Creation, ObjectStore, is_url, open_store
+from mlv.bucket.store import Creation, ObjectStore, open_store
+from mlv.bucket.urls import is_url
 from mlv.encoding import parse_time, utc_text
 from mlv.errors import (
     BucketDenied,

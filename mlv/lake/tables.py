@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote
 
-from mlv.bucket.store import checked_url, is_url
+from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
 from mlv.lake.columns import BOUNDED, KEYS, MONTH, schemas
 from mlv.lake.tasks import NewFile

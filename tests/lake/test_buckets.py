@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
-import signal
 import subprocess
 import sys
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,7 +18,7 @@ pytest.importorskip("obstore")
 
 
 from bucket.laid import COPY, OTHER, lay, lay_lines
-from lakes import append, make, metrics, rows, values
+from lakes import SEED, Growing, append, build_and_kill, make, metrics, rows, values
 
 import mlv
 from mlv import lake
@@ -37,7 +34,6 @@ from mlv.store.owners import Owner
 pytest_plugins = ["bucket.stores"]
 
 KILLS = 50 if os.environ.get("MLV_SOAK") else 4
-SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
 
 
 @pytest.fixture
@@ -200,6 +196,25 @@ def test_a_lake_in_a_bucket(tree, moto):
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
 
 
+def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch):
+    """Files of a table are read to the end by whoever listed them, whatever was built and fetched meanwhile; then removed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = below(moto.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    with lake.open(url).connected("summaries") as connection:
+        [old] = lake.open(url).files("summaries")
+        append(tree / "a", metrics("r1", 2, 2, x=2.0))
+        lake.build(tree, url)
+        [new] = lake.open(url).files("summaries")
+        assert connection.execute("select last from tables.summaries").fetchall() == [(1.0,)]
+
+    os.utime(old, (0, 0))
+    os.utime(new, (0, 0))
+    assert lake.open(url).files("summaries") == [new]
+    assert [os.path.exists(path) for path in (old, new)] == [False, True]
+
+
 def damaged(bucket, key):
     """Overwrite an object of a folder by what is no segment; return its content."""
     path = Path(bucket.removeprefix("file://"), key)
@@ -309,47 +324,12 @@ def test_a_store_without_ranges(tree, rclone):
     assert list(open_store(url).objects()) == []
 
 
-BUILDER = """
-import sys
-from mlv import lake
-while True:
-    print(lake.build(sys.argv[1], sys.argv[2]).number, flush=True)
-"""
-
-
 @pytest.mark.timeout(900)
 def test_two_builders_and_kills_on_s3(tree, moto):
     """Two builders at once on S3, killed at any time, neither lose nor double a row."""
-    chance = random.Random(SEED)
-    bucket = moto.bucket()
-    url = below(bucket.url)
-    folders = [make(tree / f"e{number}") for number in range(4)]
-    expected = []
-
-    def start():
-        return subprocess.Popen(
-            [sys.executable, "-c", BUILDER, str(tree), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **bucket.variables},
-        )  # fmt: skip
-
-    builders = [start(), start()]
-    try:
-        for number in range(KILLS):
-            for folder in folders:
-                append(folder, metrics("r" + folder.name, number + 1, number, x=float(number)))
-                expected.append(("r" + folder.name, "x", number + 1, float(number)))
-            victim = chance.choice(builders)
-            assert victim.stdout.readline().strip().isdigit(), (SEED, victim.stderr.read())
-            time.sleep(chance.uniform(0, 1))
-            assert victim.poll() is None, (SEED, victim.stderr.read())
-            victim.send_signal(signal.SIGKILL)
-            victim.communicate()
-            builders[builders.index(victim)] = start()
-    finally:
-        for builder in builders:
-            builder.kill()
-            builder.communicate()
+    growing, url = Growing(tree), below(moto.bucket().url)
+    build_and_kill(growing, url, KILLS, within_s=1)
 
     lake.build(tree, url)
 
-    assert values(lake.open(url)) == sorted(expected, key=str), SEED
+    assert values(lake.open(url)) == growing.values(), SEED

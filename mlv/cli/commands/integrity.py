@@ -189,7 +189,7 @@ def doctor(
     For a bucket: try what the store promises, and say which uses are safe: shipping, a lake by one builder, a lake by several.
     The exit status is 1 if shipping is not safe.
     """
-    from mlv.bucket.store import is_url  # the other commands do without
+    from mlv.bucket.urls import is_url  # the other commands do without
     from mlv.cli import doctor
 
     bucket = folder if folder is not None and is_url(folder) else None
