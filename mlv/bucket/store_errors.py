@@ -53,6 +53,9 @@ class StoreErrors:
             return BucketDenied(
                 f"{self._url} refuses access to {key or 'the root'!r}: {_reason(text)}. {advice}", url=self._url, key=key
             )
+        if self.shows(error, key, *_TOO_LARGE):
+            text = f"{self._url} takes no object as large as {key!r}: {_reason(text)}. Keep it elsewhere, and a reference here"
+            return BucketError(text, url=self._url, key=key)
         if isinstance(error, (ValueError, errors.NotSupportedError, errors.InvalidPathError)):
             return BucketError(f"{self._url} cannot hold an object {key!r}: {first_line(error)}", url=self._url, key=key)
         if isinstance(error, (errors.BaseError, OSError)):
@@ -80,6 +83,9 @@ _DENIALS = (
     "status code: 403",
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
+
+_TOO_LARGE = ("EntityTooLarge", "RequestBodyTooLarge", "status code: 413")
+"""Signs of an object that is larger than the store, or a proxy before it, takes."""
 
 _NO_PATH = "Encountered object with invalid path"
 """The sign of a listing with a key such as `a//b`, which the client cannot pass over."""
