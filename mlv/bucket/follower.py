@@ -73,7 +73,7 @@ def serve(order: Order) -> bool:
 
 
 class ShippingFollower:
-    """Ships an experiment, and those below it, until the run that wants it is over and all of it is up that the bucket takes."""
+    """Ships an experiment, and those below it, until the run is over and all of it is up that the bucket takes."""
 
     def __init__(self, home: Home, wish: Wish, opened: Callable[[], ObjectStore], is_over: Callable[[], bool]) -> None:
         """Prepare; `opened` opens the bucket, as often as that fails, `is_over` tells whether the run is over."""
