@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.digests import sha256
-from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing
+from mlv.errors import FileUnusable, InvalidArgument, LakeDamaged, LakeError, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
@@ -165,8 +165,14 @@ class Lake:
         return [str(mirror / name) for name in names]
 
     def _fetch(self, key: str, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_whole(path, self._store.get(key))
+        content = self._store.get(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_whole(path, content)
+        except OSError as error:
+            folder = os.path.join(keys.cache_folder(), "lakes")
+            text = f"files of {self.url} cannot be kept in {folder}: {error.strerror or error}"
+            raise FileUnusable(f"{text}. Make room there, or set XDG_CACHE_HOME to another folder", path=folder) from error
 
     def _forget(self, mirror: Path, names: set[str]) -> None:
         """Remove fetched files that the table no longer names; others, which listed them before, may be reading them still."""

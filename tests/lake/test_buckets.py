@@ -24,11 +24,12 @@ import mlv
 from mlv import lake
 from mlv.bucket import names
 from mlv.bucket.store import open_store
-from mlv.errors import BucketDenied, LakeBusy, LakeError, MlvWarning
+from mlv.errors import BucketDenied, FileUnusable, LakeBusy, LakeError, MlvWarning
 from mlv.lake import upkeep
 from mlv.lake.lease import FOLDER, alone
 from mlv.lake.tables import LakeTables
 from mlv.store import layout
+from mlv.store.keys import cache_folder
 from mlv.store.owners import Owner
 
 pytest_plugins = ["bucket.stores"]
@@ -182,8 +183,9 @@ def test_a_lease_keeps_others_out(bucket):
     assert list(store.objects(FOLDER)) == []
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_lake_in_a_bucket(tree, moto):
-    """A lake is built, built on, checked and read on S3."""
+    """A lake is built, built on, checked and read on S3; where its files cannot be kept here, the error names the folder."""
     url = below(moto.bucket().url)
     append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 6)))
     lake.build(tree, url)
@@ -194,6 +196,11 @@ def test_a_lake_in_a_bucket(tree, moto):
     assert lake.check(url).differences == []
     with lake.open(url).duckdb() as connection:
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
+
+    shutil.rmtree(cache_folder() / "lakes")
+    (cache_folder() / "lakes").write_text("in the way")
+    with pytest.raises(FileUnusable, match=r"lakes: .* Make room there, or set XDG_CACHE_HOME"), lake.open(url).duckdb():
+        pass
 
 
 def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch):
