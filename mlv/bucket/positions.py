@@ -31,6 +31,7 @@ _TAIL = 1024
 """Bytes before a position by which a file is recognised."""
 _WRITTEN_WITHIN_NS = 10_000_000_000
 """Longest time that writing it takes; of a slower disk the bucket is asked once more."""
+_MARK_BYTES = 64
 _LINE = 4096
 """Bytes of a line within which its time stands."""
 
@@ -114,6 +115,14 @@ def wake_path(folder: Path, url: str) -> Path:
     return position_path(folder, url).with_suffix(_WAKE)
 
 
+def mark(folder: Path, url: str) -> bytes:
+    """Return the last bytes of the file of a position, which tell when it was written; empty where there is none."""
+    with suppress(OSError), opening.reading(position_path(folder, url), 0, follows=False) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _MARK_BYTES))
+        return file.read(_MARK_BYTES)
+    return b""
+
+
 def read(folder: Path, url: str) -> ShippedPosition | None:
     """Read the position of an experiment in the bucket of that URL; None where there is none, or a damaged one."""
     position = _read(position_path(folder, url))
@@ -174,17 +183,22 @@ def to_bytes(position: ShippedPosition) -> bytes:
 _OF_ITS_FILE = ("written_ns", "changed_ns", "inode", "inode_now")
 
 
-def write(folder: Path, url: str, content: bytes) -> None:
-    """Keep a position, where the folder can be written."""
-    path = position_path(folder, url)
+def write(folder: Path, url: str, content: bytes) -> bytes:
+    """Keep a position, where the folder can be written; return the mark of the file."""
+    path, end = position_path(folder, url), b""
 
     def write_now(file: BinaryIO) -> None:
+        nonlocal end
         status = os.fstat(file.fileno())
-        file.write(content[:-1] + b',"written_ns":%d,"inode":%d}' % (status.st_ctime_ns, status.st_ino))
+        end = b',"written_ns":%d,"inode":%d}' % (status.st_ctime_ns, status.st_ino)
+        file.write(content[:-1] + end)
 
-    with suppress(OSError):
+    try:
         opening.make_folders(folder, path.parent)
         replace_whole(path, write_now)
+    except OSError:
+        return mark(folder, url)
+    return (content[:-1] + end)[-_MARK_BYTES:]
 
 
 def note(folder: Path, url: str, path: str, problem: str) -> None:
