@@ -348,7 +348,10 @@ def test_a_bucket_that_may_not_be_listed(tree, far):
 
 
 def test_where_files_are_kept(tree, moto, tmp_path, monkeypatch):
-    """The files of a lake in a bucket are the user's own, are fetched anew where one was cut off, and need room."""
+    """The files of a lake in a bucket are the user's own, are fetched anew where one was cut off, and need room.
+
+    Those of another user, who could have written anything there, are not read.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     url = below(moto.bucket().url)
     append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
@@ -360,6 +363,10 @@ def test_where_files_are_kept(tree, moto, tmp_path, monkeypatch):
     assert found.sql("select value from metrics").fetchall() == [(1.0,)]
     [folder] = (tmp_path / "cache" / "mlv" / "lakes").iterdir()
     assert folder.stat().st_mode & 0o077 == 0
+    if os.geteuid() == 0:
+        os.chown(folder, 1234, 1234)
+        with pytest.raises(LakeError, match="belongs to another user"):
+            mlv.find(tree, lake=url)
     (tmp_path / "full").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
     with pytest.raises(LakeError, match=r"cannot be kept in .* set XDG_CACHE_HOME"):
