@@ -33,6 +33,8 @@ from mlv.store.seals import line_digest, run_and_seq
 _THREADS = 8
 IN_MEMORY_BYTES = 32 << 20
 """Bytes of a segment."""
+_AT_ONCE = 4
+"""Experiments that are read at the same time: of each some segments lie in memory."""
 _MOST = 32
 """Experiments that a worker judges at a time."""
 _LOOKS = 4
@@ -125,7 +127,7 @@ def _judged(task: _Experiments) -> list[Judged]:
         except MlvError as error:
             return Judged(path, None, str(error))
 
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
         return list(threads.map(judge, task.there))
 
 
