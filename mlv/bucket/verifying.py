@@ -21,6 +21,8 @@ from mlv.errors import InvalidArgument, MlvError, NoSuchObject, NotAnExperiment
 from mlv.executors import On, executor_of, run_tasks
 
 _THREADS = 8
+_AT_ONCE = 4
+"""Experiments that are read at the same time: of each some segments lie in memory."""
 _MOST = 32
 """Experiments that a worker judges at a time."""
 _LOOKS = 4
@@ -113,7 +115,7 @@ def _judged(task: _Experiments) -> list[Judged]:
         except MlvError as error:
             return Judged(path, None, str(error))
 
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
         return list(threads.map(judge, task.there))
 
 

@@ -13,6 +13,7 @@ from bucket.memory import MemoryStore
 import mlv
 from mlv.audit.redact import redact
 from mlv.bucket import names, positions, segments
+from mlv.bucket.listing import listed
 from mlv.bucket.shipper import Shipper
 from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
 from mlv.store import layout
@@ -456,6 +457,31 @@ def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
         assert not any(secret.encode() in _plain(key, content) for key, content in store.content.items())
         assert not any(before in key for key in store.content if not key.startswith(".mlv/news"))
         assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):
+    """The key that holds the secret is named, and readers get the younger version, with the lines that tell of it."""
+    secret = "hunter2-hunter2"
+
+    def refuse(call, key):
+        if call == "delete":
+            raise BucketDenied("no right to delete")
+
+    store = MemoryStore(refuse)
+    with mlv.Exp(tmp_path, "digits", {"word": secret}, capture=()) as exp:
+        exp.log({"loss": 0.5}, step=0)
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+
+    with pytest.warns(MlvWarning, match=r"hold what was redacted: a/b/meta\.json"):
+        ship(exp.path, store)
+    log(exp.path, 3)
+    ship(exp.path, store)
+
+    there = listed(store.objects()).experiments["a/b"]
+    assert len(there.metas) == 2
+    assert store.content[f"a/b/{there.metas[-1].key}"] == (exp.path / "meta.json").read_bytes()
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
 
 
 def _holds(store, secret):
