@@ -17,11 +17,12 @@ from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
 from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain, points
 from mlv.web.guard import App, Guard
-from mlv.web.index import IndexRow, PageIndex
+from mlv.web.index import PageIndex
 from mlv.web.live import Follower, Live
 from mlv.web.patience import Patience, Waiting
 from mlv.web.plain import as_text
 from mlv.web.queries import Queries
+from mlv.web.rows import IndexRow
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip

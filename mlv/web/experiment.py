@@ -24,8 +24,9 @@ from mlv.store import attached, layout
 from mlv.store.meta import read_meta
 from mlv.store.mirrors import is_mirrored
 from mlv.web.files import references
-from mlv.web.index import IndexRow, PageIndex
+from mlv.web.index import PageIndex
 from mlv.web.plain import as_text, bounded, plain
+from mlv.web.rows import IndexRow
 
 _MOST_FILES = 5000
 """Files in one answer."""

@@ -27,8 +27,8 @@ PROGRAM = f"""
 import sys
 PATH = sys.argv[1:]
 {OUR_MLV}
-from mlv.web import index, processes
-processes.answer(index.read)
+from mlv.web import processes, rows
+processes.answer(rows.read)
 """
 _MOST = 8
 _FIXED_BYTES = 100_000
