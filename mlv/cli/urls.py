@@ -92,12 +92,12 @@ def refuse(word: str | os.PathLike[str], argument: str) -> None:
 class Refresher:
     """Looks for new segments now and then, for commands that follow a mirror; it waits for a store or a disk in trouble."""
 
-    def __init__(self, url: str) -> None:
-        """Take the URL of a mirror that was brought up to date a moment ago."""
+    def __init__(self, url: str, *, is_due: bool = False) -> None:
+        """Take the URL of a mirror that was brought up to date a moment ago, or, with `is_due`, was not."""
         from mlv.bucket.mirror import Mirror  # paths of this machine do without
 
         self._mirror = Mirror(url)
-        self._next = monotonic() + LOOK_EVERY_S
+        self._next = monotonic() + (0 if is_due else LOOK_EVERY_S)
         self._problem = ""
 
     def __call__(self) -> None:

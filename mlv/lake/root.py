@@ -46,9 +46,7 @@ class LakeRoot:
         self.lake = lake
         look = lake.look
         if look is None or not look.source:
-            raise LakeMissing(
-                f"no build of the lake {lake.url} has ended: `mlv lake build SRC {lake.url}` ends one", url=lake.url
-            )
+            raise no_build(lake.url)
         self.url = bucket_url(str(root))
         self.folder = layout.absolute(root) if self.url is None else Mirror(self.url).folder
         """The folder that the experiments are below, whether they are on this machine or not."""
@@ -145,6 +143,11 @@ def values_of(column: Any) -> list[Any]:
         return column.to_pylist()  # type: ignore[no-any-return]
     moments = column.cast(pa.timestamp("us", "UTC")).to_numpy().astype("datetime64[us]").tolist()
     return [None if moment is None else moment.replace(tzinfo=timezone.utc) for moment in moments]
+
+
+def no_build(url: str) -> LakeMissing:
+    """Return the error of a lake of which no build has ended."""
+    return LakeMissing(f"no build of the lake {url} has ended: `mlv lake build SRC {url}` ends one", url=url)
 
 
 def _below(root: str | os.PathLike[str], url: str | None, source: str) -> str | None:

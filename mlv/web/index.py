@@ -7,7 +7,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,9 @@ import orjson
 
 from mlv.errors import MissingExtra, NotAnExperiment
 from mlv.optional import package
-from mlv.query.digest import Depth
+from mlv.query.digest import Depth, Digest
+from mlv.query.sql.engine import LongView
+from mlv.query.sql.views import LONG_VIEWS, experiments
 from mlv.store import layout
 from mlv.web import processes, saved
 from mlv.web.columns import columns, within_limit
@@ -28,9 +30,9 @@ from mlv.web.plain import as_text
 from mlv.web.processes import Processes
 from mlv.web.rows import PASSING, SETTLED_NS, IndexRow, Stamp, as_of, changed_ns, read_row, size_of, stamp_of, with_status
 
-_FIRST_ROWS, _ROWS_AT_ONCE = 100, 2500
+FIRST_ROWS, _ROWS_AT_ONCE = 100, 2500
 """Rows that are waited for while not all have been read: some for the screen, then as many as are worth a question."""
-_LEAST_OF_ID = 8
+LEAST_OF_ID = 8
 _SAVED_EVERY_S = 60.0
 _SHARED = ("git", "machine")
 """Sections that are the same in many experiments."""
@@ -39,16 +41,23 @@ _SHARED = ("git", "machine")
 class PageIndex:
     """The experiments below a folder, each read again only after it has changed; or all of them as of a moment."""
 
-    def __init__(self, root: Path, asof: datetime | None = None, present: PageIndex | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        asof: datetime | None = None,
+        present: PageIndex | None = None,
+        bring: Callable[[], object] | None = None,
+    ) -> None:
         """Begin without any experiment.
 
         Args:
             root: The folder.
             asof: The moment; None follows the present.
             present: An index without a moment, of which experiments are taken that have not changed since the moment.
+            bring: Called before each look at all, to bring the experiments of a bucket up to date.
         """
         self._root = layout.absolute(root)
-        self._asof, self._present = asof, present
+        self._asof, self._present, self._bring = asof, present, bring
         self._rows: dict[str, IndexRow] = {}
         self._ids: dict[Path, str] = {}
         self._copies: dict[Path, Stamp] = {}
@@ -82,6 +91,11 @@ class PageIndex:
     def root(self) -> Path:
         """The folder."""
         return self._root
+
+    @property
+    def origin(self) -> str:
+        """The folder, as the page names it."""
+        return str(self._root)
 
     @property
     def archived(self) -> frozenset[Path]:
@@ -161,6 +175,8 @@ class PageIndex:
         begun_ns = time.time_ns()
         own = threading.get_ident()
         self._at[own] = self._root, monotonic()
+        if self._bring is not None:
+            self._bring()
         if self._saved_at is None and self._asof is None:
             self._saved, self._saved_at = dict(saved.load(self._root)), (-1, -math.inf)
         folders: set[Path] = set()
@@ -315,7 +331,7 @@ class PageIndex:
         since = int(number) if is_known else -1
         with self._changed:
             if not (self.is_complete or (self._has_names and not is_known)):
-                most = since + (_ROWS_AT_ONCE if is_known else _FIRST_ROWS)
+                most = since + (_ROWS_AT_ONCE if is_known else FIRST_ROWS)
                 self._changed.wait_for(lambda: self.is_complete or self._version >= most, wait_s)
             changed = [row for row in self._rows.values() if row.version > since]
             rows = list(within_limit(changed))
@@ -325,7 +341,7 @@ class PageIndex:
             gone = [identity for identity in dropped if identity not in self._rows]
             is_complete = self.is_complete and is_all
         return {
-            "cursor": f"{self._nonce}.{until}", "root": as_text(str(self._root)), "reset": not is_known,
+            "cursor": f"{self._nonce}.{until}", "root": as_text(self.origin), "reset": not is_known,
             "complete": is_complete, "waiting": self.waiting, "gone": gone, "n": len(rows),
             "columns": columns(rows, self._root, self._asof, self._archived),
         }  # fmt: skip
@@ -339,9 +355,7 @@ class PageIndex:
         with self._changed:
             if word in self._rows:
                 return self._rows[word]
-            matches = (
-                [row for row in self._rows.values() if row.digest.id.startswith(word)] if len(word) >= _LEAST_OF_ID else []
-            )
+            matches = [row for row in self._rows.values() if row.digest.id.startswith(word)] if len(word) >= LEAST_OF_ID else []
         if len(matches) != 1:
             count = "are several experiments" if matches else "is no experiment"
             raise NotAnExperiment(f"there {count} {word!r:.100} below {self._root}: give more of its ID", path=str(self._root))
@@ -353,10 +367,46 @@ class PageIndex:
         self._put(row.digest.path, Depth.METRICS)
         return self.row(row.digest.id)
 
+    def look_at(self, folder: Path) -> IndexRow | None:
+        """Return the experiment in a folder, read if it has changed; None where there is none."""
+        self._put(folder, Depth.METRICS)
+        return self.at(folder)
+
+    def bring(self, folders: Sequence[Path]) -> None:
+        """Leave the logs of experiments where they are: on this machine."""
+
     def rows(self) -> list[IndexRow]:
         """Return all experiments."""
         with self._changed:
             return list(self._rows.values())
+
+    def name_of(self, exp: str) -> str | None:
+        """Return the name of an experiment; None where it is not in the list."""
+        row = self._rows.get(exp)
+        return None if row is None else row.digest.name
+
+    def children(self, exp: str) -> list[IndexRow]:
+        """Return the experiments that started from another one."""
+        return [row for row in self.rows() if row.digest.parent_id == exp]
+
+    # SQL.
+
+    def ids(self) -> list[str]:
+        """Return the IDs of all experiments."""
+        return [row.digest.id for row in self.rows()]
+
+    def experiments(self) -> Any:
+        """Return the view `experiments` of SQL."""
+        return experiments([row.digest for row in self.rows()])
+
+    @property
+    def views(self) -> Mapping[str, LongView]:
+        """The views of SQL over the logs."""
+        return LONG_VIEWS
+
+    def digests(self) -> Sequence[Digest]:
+        """Return the experiments that the views are made of."""
+        return [row.digest for row in self.rows()]
 
 
 def _import_libraries() -> None:
