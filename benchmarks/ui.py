@@ -74,11 +74,11 @@ class Server:
 
 
 @contextmanager
-def served(root: Path, around: Path) -> Iterator[tuple[Server, float]]:
+def served(root: Path, around: Path, *options: str) -> Iterator[tuple[Server, float]]:
     """Start a server; gives it, and the milliseconds until its first answer."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(around / "cache"), "XDG_STATE_HOME": str(around / "state")}
     begin = time.perf_counter()
-    command = [sys.executable, "-m", "mlv", "ui", str(root), "--no-open", "--port", "0"]
+    command = [sys.executable, "-m", "mlv", "ui", str(root), "--no-open", "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     assert process.stdout is not None
     try:

@@ -130,7 +130,7 @@ class _Site:
 
     def __init__(self, logs: PageIndex, lake: LakeListing | None) -> None:
         self._logs = logs
-        self._index: PageIndex | LakeIndex = logs if lake is None else _of_lake(lake)
+        self._index: PageIndex | LakeIndex = logs if lake is None else _of_lake(lake, logs)
         self._past: dict[datetime, PageIndex] = {}
         """The experiments as of the moments that were asked for last."""
         self._lock = Lock()
@@ -181,7 +181,8 @@ class _Site:
         """Return the rows that have changed."""
         index = self._index_at(query)
         index.refresh_soon(_WAIT_S)
-        return index.news(query.get("since", ""), _WAIT_S)
+        # Of a page of the logs, the way back leads to a lake if there is one.
+        return {**index.news(query.get("since", ""), _WAIT_S), "has_lake": self._index is not self._logs}
 
     def select(self, query: Query) -> Any:
         """Return the IDs of the experiments for which a predicate of SQL holds."""
@@ -236,9 +237,12 @@ class _Site:
         if live.is_full:
             return _refusal(503, "Busy", "Too many pages are connected: close some.")
         watched = list(filter(None, query.get("watch", "").split(",")))
-        self._index_of({"fresh": query.get("fresh", "")}, watched)
+        index = self._index_of({"fresh": query.get("fresh", "")}, watched)
         cursor = request.headers.get("last-event-id") or query.get("cursor", "")
-        follower = Follower(live.folders(watched), cursor)
+        folders = live.folders(watched)
+        with suppress(MlvError):  # its store is away: what comes later is news
+            self._bring(index, list(folders.values()))
+        follower = Follower(folders, cursor)
         headers = {
             "content-type": "text/event-stream", "content-encoding": "identity",  # compressed, it would be held back
             "x-accel-buffering": "no",
@@ -317,9 +321,7 @@ class _Site:
             with suppress(*later):
                 by_folder.setdefault(str(index.row(word).digest.path), word)
 
-        if not isinstance(index, PageIndex):  # of a bucket, all at once
-            folders = list(map(Path, by_folder))
-            self._patient.answer(str(index.root), lambda: index.bring(folders), _LONG_S, key=f"bring {query.get('ids')}")
+        self._bring(index, list(map(Path, by_folder)))
 
         def current(folder: str) -> IndexRow | None:
             with suppress(*later):
@@ -327,6 +329,16 @@ class _Site:
             return None
 
         return [row for row in self._patient.answers(by_folder, current) if row is not None]
+
+    def _bring(self, index: ExperimentList, folders: Sequence[Path]) -> None:
+        """Bring the logs of experiments of a bucket, all at once.
+
+        Raises:
+            Waiting: It takes too long.
+        """
+        if not isinstance(index, PageIndex):
+            key = f"bring {' '.join(map(str, folders))}"
+            self._patient.answer(str(index.root), lambda: index.bring(folders), _LONG_S, key=key)
 
     def _reading(self, query: Query, read: Callable[[], T], rows: Sequence[IndexRow] = ()) -> T:
         """Return what a reading of some experiments, or of all, gives.
@@ -369,7 +381,7 @@ class _Site:
         return self._logs if query.get("fresh") == "1" else self._index
 
 
-def _of_lake(lake: LakeListing) -> LakeIndex:
+def _of_lake(lake: LakeListing, logs: PageIndex) -> LakeIndex:
     from mlv.web.lake_index import LakeIndex  # most pages know no lake, and need none of its packages
 
-    return LakeIndex(lake)
+    return LakeIndex(lake, logs)

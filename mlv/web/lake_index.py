@@ -30,15 +30,14 @@ _REQUESTS = 16
 class LakeIndex:
     """The list of a lake. It answers what `PageIndex` answers, without reading a log."""
 
-    def __init__(self, lake: LakeListing) -> None:
-        """Begin with the list as it was read."""
+    def __init__(self, lake: LakeListing, logs: PageIndex) -> None:
+        """Begin with the list as it was read; `logs` reads the experiments that are asked for one by one."""
         np = package("numpy")
         self._lake = lake
         self._listing = lake.listing
         """The list that the versions below belong to."""
         self._asof: datetime | None = None
-        self._logs = PageIndex(lake.folder)
-        """The experiments whose logs were asked for."""
+        self._logs = logs
         self._brought: dict[Path, float] = {}
         """When each folder of a bucket's mirror was brought up to date."""
         self._nonce = secrets.token_hex(4)
