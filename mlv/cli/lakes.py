@@ -35,28 +35,32 @@ def opened(root: Path, lake: str | None, fresh: bool) -> LakeReader | None:
     """
     if is_without(root, lake, fresh):
         return None
-    from mlv.lake.reading import LakeReader
+    from mlv.lake.reading import LakeReader  # most lists know no lake, and need none of its packages
 
     gc.disable()  # rows are many and no garbage, and the process ends soon
     return _told(LakeReader, root, lake, fresh)
 
 
 def listing(root: Path, lake: str | None, fresh: bool) -> LakeListing | None:
-    """Return the list of the lake that a page is read from, as `opened` does."""
+    """Return the list of the lake that a page is read from, and say how old it is; None where the logs are read.
+
+    Raises:
+        InvalidArgument, LakeError, BucketError, MissingExtra: As `mlv.lake.root.opened`.
+    """
     if is_without(root, lake, fresh):
         return None
-    from mlv.lake.listing import LakeListing
+    from mlv.lake.listing import LakeListing  # as above
 
     return _told(LakeListing, root, lake, fresh)
 
 
 def is_without(root: Path, lake: str | None, fresh: bool) -> bool:
-    """Return whether there can be no lake: most lists know none, and need none of its packages."""
+    """Return whether there can be no lake."""
     return lake is None and (fresh or (url_of(root) is None and LAKE.look_up().source == "default"))
 
 
 def _told(reader: Callable[[Lake, str | os.PathLike[str]], R], root: Path, lake: str | None, fresh: bool) -> R | None:
-    from mlv.lake.root import opened
+    from mlv.lake.root import opened  # only where there may be a lake
 
     made = opened(reader, url_of(root) or root, lake, fresh=fresh)
     if made is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import urllib.request
 import warnings
 from datetime import datetime, timezone
 
@@ -28,6 +29,7 @@ from mlv.query.sql.views import experiments
 from mlv.web import lake_columns
 from mlv.web.app import application
 from mlv.web.limits import LIMITS
+from tests.web.test_ui_command import started
 
 TOKEN = "c" * 43
 pytest_plugins = ["bucket.stores"]
@@ -283,3 +285,63 @@ def test_the_page_of_a_bucket(tree, monkeypatch):
 def mirrored(tree):
     """The names of the experiments whose logs are in the mirror."""
     return sorted(path.parent.name for path in (tree.parent / "cache").rglob("log.jsonl"))
+
+
+def served_list(root, *options, **environ):
+    """The first answer of the command about its list."""
+    with started(root, "--no-open", "--port", 0, *options, **environ) as process:
+        # The notice of a lake may hold the address of its store.
+        address = next(line.strip() for line in process.stdout if line.startswith("http://"))
+        with urllib.request.urlopen(f"{address}api/index") as answer:
+            return json.loads(answer.read())
+
+
+def test_requests_of_the_page(far, tmp_path):
+    """Until all rows are shown the page of a bucket with a lake takes fifteen requests, and those of the files, each once."""
+    bucket = far.bucket()
+    base, mark, options = bucket.url.partition("?")
+    url, beside = f"{base}/runs{mark}{options}", f"{base}/runs/.mlv/lake{mark}{options}"
+    store = open_store(url)
+    for number in range(12):
+        folder = make(tmp_path / "runs" / f"e{number}")
+        append(folder, *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 4)))
+        lay(folder, store, folder.name)
+    lake.build(url, beside)
+    counts = []
+    for _ in range(2):
+        far.requests(reset=True)
+        assert served_list(url)["n"] == 12
+        requests = far.requests()
+        counts.append(sum(requests.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE")))
+
+    files = len(lake.open(beside).files("experiments")) + len(lake.open(beside).files("summaries"))
+    assert counts[1] <= 15
+    assert counts[0] == counts[1] + files
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--lake", "{tree}/../nothing"), "there is no lake at"),
+        (("--lake", "{tree}/../lake", "--fresh"), "give one of them"),
+        (("--lake", "{tree}/../lake", "--export", "{tree}/../site"), "an export reads the logs"),
+    ],
+)
+def test_a_lake_that_cannot_be_shown(tree, words, sentence):
+    """A lake that is not there, or that makes no sense with another option, is an error before anything is served."""
+    with started(tree, "--no-open", "--port", 0, *(word.format(tree=tree) for word in words)) as process:
+        printed = process.stdout.read()
+        code = process.wait(60)
+
+    assert code != 0
+    assert sentence in " ".join(printed.split())
+
+
+def test_the_lake_of_the_settings(tree):
+    """The lake of `MLV_LAKE` is shown; where it cannot be read, the logs are, with a warning; `--fresh` asks for them."""
+    url = tree.parent / "lake"
+
+    assert served_list(tree, MLV_LAKE=str(url))["has_lake"]
+    assert not served_list(tree, "--fresh", MLV_LAKE=str(url))["has_lake"]
+    (url / ".mlv" / "lake.json").write_text("{}")
+    assert not served_list(tree, MLV_LAKE=str(url))["has_lake"]
