@@ -308,14 +308,16 @@ class _Site:
         return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
 
     def _rows(self, query: Query) -> list[IndexRow]:
-        """Return the experiments that are named, each once; of those at a moment, the ones that were there.
+        """Return the experiments that are named, each once; of those at a moment, or of a lake, the ones that are there.
 
         Raises:
             Waiting: The disk of one hangs; it is named, and is asked no more until it answers.
         """
         words = list(dict.fromkeys(filter(None, query.get("ids", "").split(","))))
         index = self._index_of(query, words)
-        later = [NotAnExperiment] if index.asof is not None else []
+        # A lake keeps experiments that were removed: of several, the others are shown.
+        is_gone = not isinstance(index, PageIndex) and len(words) > 1
+        later = [NotAnExperiment] if index.asof is not None or is_gone else []
         by_folder: dict[str, str] = {}
         for word in words:
             with suppress(*later):

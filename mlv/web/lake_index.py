@@ -152,7 +152,7 @@ class LakeIndex:
             gone = [identity for at, identity in self._gone if since < at]
             lake = {
                 "url": self._lake.lake.url, "as_of": listing.as_of.timestamp(), "far": self._lake.url is not None,
-                "problem": self._problem or None,
+                "experiments": len(listing), "problem": self._problem or None,
             }  # fmt: skip
         np = package("numpy")
         order = np.argsort(versions, kind="stable")

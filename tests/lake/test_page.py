@@ -108,7 +108,7 @@ def test_the_list_is_that_of_the_logs(tree, monkeypatch):
 
     assert rows == expected
     assert max(map(abs, ages)) < 5
-    assert set(answer["lake"]) == {"url", "as_of", "far", "problem"}
+    assert set(answer["lake"]) == {"url", "as_of", "far", "experiments", "problem"}
     assert (answer["lake"]["far"], answer["lake"]["problem"]) == (False, None)
     assert theirs.get("api/index").json().get("lake") is None
     for where in ("", "params.lr > 0.05", "metrics.acc.max > 0.5 and status = 'ok'", "id in (select exp from metrics)",
@@ -184,6 +184,8 @@ def test_one_experiment_is_read_from_its_log(tree):
     assert listed(page)[0]["sub/e0"]["metrics"]["acc"]["max"] == 1.0
     assert listed(page, fresh="1")[0]["sub/e0"]["metrics"]["acc"]["max"] == 9.0
     code = page.get("api/code", params={"where": "params.lr > 0"}).json()
+    shutil.rmtree(tree / "sub" / "e2")
+    assert list(page.get("api/sparks", params={"ids": ",".join(ids), "m": "acc"}).json()["curves"]) == ids[:1]
     assert "lake=" in code["python"]
     assert "--lake=" in code["shell"]
     assert "fresh=True" in page.get("api/code", params={"fresh": "1"}).json()["python"]

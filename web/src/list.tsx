@@ -24,7 +24,7 @@ function Curves() {
       <Choices ids={ids} names={metrics.value} />
       {isTooFar.value && <p class="counts">Pick experiments, or narrow the list to {mostDrawn}: the logs of those that are drawn are fetched from the bucket.</p>}
       {left > 0 && <p class="counts">Drawn are the picked and the first {mostDrawn}; {left} more are in the list.</p>}
-      <Charts ids={ids} names={metrics.value} />
+      {(ids.length > 0 || !isTooFar.value) && <Charts ids={ids} names={metrics.value} />}
     </>
   );
 }
@@ -88,8 +88,8 @@ export function List() {
         <div class="bar">
           <p class="counts" role="status">
             {shown.value.length === all.value.length ? count(all.value.length, "experiment") : `${shown.value.length} of ${count(all.value.length, "experiment")}`}
-            <Age />
             {pick.length > 0 && <>, {pick.length} picked <button type="button" onClick={() => change({ pick: [] })}>let go</button></>}
+            <Age />
           </p>
           <ColumnMenu />
         </div>

@@ -72,6 +72,8 @@ export interface Lake {
   as_of: number;
   /** Logs are in a bucket: each that is drawn is fetched first. */
   far: boolean;
+  /** How many it has. */
+  experiments: number;
   /** Why it cannot be read any more. */
   problem: string | null;
 }

@@ -115,7 +115,7 @@ export const metrics = computed(() => {
 // More would make one answer of the server too long to wait for; the chart's footer counts what it shows.
 export const mostDrawn = 100;
 /** Whether the logs of those shown are too many to be fetched from a bucket just to be drawn in grey. */
-export const isTooFar = computed(() => (lake.value?.far ?? false) && shown.value.length > mostDrawn);
+export const isTooFar = computed(() => (lake.value?.far ?? false) && (shown.value.length > mostDrawn || all.value.length < lake.value!.experiments));
 /** Experiments that are drawn: those picked, then those shown, and how many are left out. */
 export const drawnIds = computed(() => {
   const { pick, crowd } = view.value;
