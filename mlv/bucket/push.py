@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from mlv.bucket import names, pending, positions
 from mlv.bucket.patience import ShippingPatience, Stop
-from mlv.bucket.shipper import Shipped, Shipper
+from mlv.bucket.ship.effects import Shipped
+from mlv.bucket.shipper import Shipper
 from mlv.bucket.store import ObjectStore
 from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
 from mlv.store import layout
@@ -90,7 +91,7 @@ class Push:
         if folder not in self._shippers:
             self._shippers[folder] = Shipper(folder, self._path(folder), self._store)
         shipper = self._shippers[folder]
-        shipper.shipped = Shipped(shipper.path)
+        shipper.begin_report()
         return shipper
 
     def _is_remembered(self, folders: Sequence[Path]) -> bool:

@@ -51,7 +51,7 @@ def run(
     if url is None:
         choose.checked_root(path)
     listing = lakes.listing(path, lake, fresh)
-    folder = choose.readable_root(path) if listing is None else listing.folder
+    folder = choose.readable_root(root) if listing is None else listing.folder
     # With a lake an experiment of a bucket is brought when it is opened, and all of them if a reader asks for the logs.
     bring = None if url is None or listing is None else urls.Refresher(url, is_due=True)
     if not built.is_built():

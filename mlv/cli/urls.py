@@ -15,7 +15,7 @@ from mlv.cli.screen import say
 from mlv.errors import InvalidArgument, MlvError, NotAnExperiment
 from mlv.store import layout
 from mlv.store.mirrors import is_mirrored
-from mlv.store.paths import BUCKETS
+from mlv.store.paths import BUCKETS, unread_address
 
 _URL = re.compile(rf"({'|'.join(BUCKETS)}):/+(.*)", re.DOTALL)
 _ENDPOINT = re.compile(r"(?<=[=])(https?):/+")
@@ -28,7 +28,22 @@ def url_of(word: str | os.PathLike[str]) -> str | None:
     """Return the URL of a bucket that a word is, None for a path of this machine.
 
     A path of the library, which has one slash for two, is taken for the URL that it was.
+
+    Raises:
+        InvalidArgument: It is an address of another scheme.
     """
+    if (problem := unread_address(word)) is not None:
+        shown = words.url_without_secrets(with_slashes(word))
+        raise InvalidArgument(f"{shown!r} {problem}", path=shown)
+    return _bucket_url(word)
+
+
+def with_slashes(word: str | os.PathLike[str]) -> str:
+    """Return an address with the two slashes of which a path has one."""
+    return re.sub(r":/+", "://", os.fspath(word), count=1)
+
+
+def _bucket_url(word: str | os.PathLike[str]) -> str | None:
     match = _URL.fullmatch(os.fspath(word))
     if match is None:
         return None
@@ -83,7 +98,7 @@ def refuse(word: str | os.PathLike[str], argument: str) -> None:
     Raises:
         InvalidArgument: The word is one.
     """
-    url = url_of(word)
+    url = _bucket_url(word)
     if url is not None:
         advice = f"`mlv pull {url} DIR` brings them into a folder"
         raise InvalidArgument(f"{argument} {url!r} is in a bucket, whose experiments are only read: {advice}", path=url)

@@ -444,7 +444,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
 def _opened_folder(path: Any, into: Any, rewind_to: Any, rank: int) -> Path:
     """Return the folder of an experiment that is opened; one in a bucket is brought to this machine."""
     if into is None and bucket_url(path) is None:
-        return checked_path(path, "path")
+        return checked_path(path, "path", is_read=True)
     from mlv.experiment.opening import elsewhere  # `import mlv` does without
 
     return elsewhere.read_folder(path) if into is None else elsewhere.bring(path, into, rewind_to, rank)

@@ -128,9 +128,8 @@ class LakeListing(LakeRoot):
         experiments = experiments.drop(["fingerprint"]).append_column("fingerprint", pa.array(fingerprints)).combine_chunks()
         return Listing(as_of, experiments, kept, starts)
 
-    def digest(self, number: int) -> LakeDigest:
-        """Return the experiment of a row, without its runs and metrics."""
-        record = self.listing.record(number)
+    def digest(self, record: Mapping[str, Any]) -> LakeDigest:
+        """Return the experiment of a row of the table, without its runs and metrics."""
         return LakeDigest(self.folder_of(record["path"]), record["id"], {}, recorded=record)
 
     def folder_of(self, path: str) -> Path:

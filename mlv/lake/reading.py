@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mlv.errors import MlvWarning
 from mlv.frozen import FrozenDict
 from mlv.lake.digest import LakeDigest, Record
 from mlv.lake.lake import RAW, Lake
 from mlv.lake.points import LakePoints
 from mlv.lake.root import LakeRoot, opened
 from mlv.lake.summaries import exact_values
+from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.digest import Depth, Digest
 from mlv.query.metrics.schema import from_json_text
@@ -22,6 +24,8 @@ from mlv.query.metrics.summary import Summary
 from mlv.query.runs import RunView
 from mlv.query.sql.engine import LongView
 from mlv.state import NONE
+from mlv.store import layout
+from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
 
 _SHORT = ("id", "made_as", "kind", "status", "path", "created", "started", "duration_s", "total_s", "parent", "archived")
@@ -78,12 +82,15 @@ class LakeReader(LakeRoot):
         exp = record["id"]
         if self._long is None:
             self._long = {row["id"]: row for row in self._rows("experiments", _LONG)}
+        if exp not in self._long:
+            warn(f"{folder} is left out: the lake was built on since it was opened, and lacks it by now", MlvWarning)
+            return None
         if depth >= Depth.STATE and self._runs is None:
             self._runs = self.runs()
         if depth >= Depth.METRICS and self._summaries is None:
             self._summaries = self._read_summaries()
         return LakeDigest(
-            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long.get(exp, {})},
+            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long[exp]},
             recorded_runs=(self._runs or {}).get(exp, ()),
         )  # fmt: skip
 
@@ -92,13 +99,46 @@ class LakeReader(LakeRoot):
         return (digest for folder in folders if (digest := self.digest(folder, depth)) is not None)
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
-        """Return the parent of an experiment; None where it is not among these."""
+        """Return the parent of an experiment; None where it is neither among these nor around them."""
         folder = self._by_id.get(digest.parent_id or "")
-        return None if folder is None else self.digest(folder, Depth.SETTINGS)
+        return self._around(digest) if folder is None else self.digest(folder, Depth.SETTINGS)
+
+    def _around(self, digest: Digest) -> Digest | None:
+        """Return the parent of an experiment, where that lies around the root."""
+        if digest.parent_id is None or not isinstance(digest, LakeDigest):
+            return None
+        record = self._others.get(digest.parent_id)
+        if record is None:
+            return None
+        own, others = (_names(each["path"]) for each in (digest.recorded, record))
+        if len(own) <= len(others) or own[: len(others)] != others:
+            return None
+        return LakeDigest(digest.path.parents[len(own) - len(others) - 1], record["id"], {}, recorded=record)
+
+    @cached_property
+    def _others(self) -> dict[str, Record]:
+        """The experiments of the lake by ID, whether they are below the root or not."""
+        return {row["id"]: row for row in self._rows("experiments", tuple(dict.fromkeys([*_SHORT, *_LONG])))}
 
     def is_archived(self, folder: Path) -> bool:
         """Return whether an experiment is archived, or lies below one that is."""
         return any(self.records[each]["archived"] for each in (folder, *folder.parents) if each in self.records)
+
+    # The logs.
+
+    def bring(self, folders: Sequence[Path]) -> list[Path]:
+        """Bring the logs of experiments to this machine, and return the folders that still hold those that the lake has there.
+
+        Raises:
+            BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
+        """
+        self.fetch(folders)
+        return [folder for folder in folders if self._is_there(folder)]
+
+    def _is_there(self, folder: Path) -> bool:
+        """Return whether a folder holds the experiment that the lake has there, and no other one since."""
+        exp = self.records[folder]["id"]
+        return layout.is_experiment(folder) and (layout.holds(folder, exp) or exp in known_ids(folder))
 
     # The tables.
 
@@ -153,6 +193,11 @@ class LakeReader(LakeRoot):
         """Return the rows of a query over one table."""
         columns = self.columns(query, table)
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _names(path: str) -> list[str]:
+    """Return the names on the way from the source of a lake to an experiment."""
+    return [] if path == "." else path.split("/")
 
 
 def _chosen(digests: Iterable[Digest]) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from mlv.bucket.mirror import Mirror, tell
-from mlv.bucket.store import checked_url, is_url
+from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
 from mlv.lake.digest import Record, run_views
 from mlv.lake.lake import RAW, Lake, reading
@@ -67,8 +68,8 @@ class LakeRoot:
         """Seconds since the moment of the lake."""
         return max(0.0, (datetime.now(timezone.utc) - self.as_of).total_seconds())
 
-    def bring(self, folders: Sequence[Path]) -> list[Path]:
-        """Bring the logs of experiments to this machine, and return those that are there.
+    def fetch(self, folders: Sequence[Path]) -> None:
+        """Fetch the logs of experiments of a bucket.
 
         Raises:
             BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
@@ -76,17 +77,16 @@ class LakeRoot:
         if self.url is not None:
             paths = [""] if len(folders) > _WHOLE_FROM else [folder.relative_to(self.folder).as_posix() for folder in folders]
             for path in paths:
-                self.bring_path(path)
-        return [folder for folder in folders if layout.is_experiment(folder)]
+                self.fetch_path(path)
 
-    def bring_path(self, path: str) -> None:
-        """Bring the logs at and below a path of a bucket to this machine.
+    def fetch_path(self, path: str) -> None:
+        """Fetch the logs at and below a path of a bucket.
 
         Raises:
             BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
         """
         base, mark, options = (self.url or "").partition("?")
-        url = base if path in ("", ".") else f"{base.rstrip('/')}/{path}"
+        url = base if path in ("", ".") else f"{base.rstrip('/')}/{quote(path)}"
         tell(Mirror(f"{url}{mark}{options}").refresh().notices)
 
     def metrics_view(self, chosen: Any) -> Stored:
@@ -98,7 +98,8 @@ class LakeRoot:
             select m.exp, c.exp_name, m.stream, m.run, m.seq, m.time, m.step, m.name,
                 if(isnan(m.value), null, m.value) as value, {_PLAIN_TEXT} as text, m.at
             from ({self.lake.scan_of(_METRICS, metrics)}) m join beside.chosen c on m.exp = c.exp {surviving}"""  # noqa: S608
-        return Stored(select, [*metrics, *rewinds], {"chosen": chosen}, {"_plain_text": _plain_text})
+        functions = {"_plain_text": _plain_text}
+        return Stored(select, [*metrics, *rewinds], {"chosen": chosen}, functions, partial(reading, self.lake))
 
     def files_view(self, chosen: Any) -> Stored:
         """Return the view `files` of experiments, as `metrics_view`."""
@@ -106,7 +107,7 @@ class LakeRoot:
         select = f"""
             select m.exp, c.exp_name, m.* exclude (exp, month)
             from ({self.lake.scan_of(_FILES, files)}) m join beside.chosen c on m.exp = c.exp"""  # noqa: S608
-        return Stored(select, files, {"chosen": chosen})
+        return Stored(select, files, {"chosen": chosen}, reading=partial(reading, self.lake))
 
     def runs(self) -> dict[str, tuple[RunView, ...]]:
         """Return the runs of each experiment, those of children below them."""
@@ -194,7 +195,7 @@ def opened(
             return reader(Lake(named), root)
         implicit = _beside(root)
         return None if implicit is None else reader(implicit, root)
-    except (LakeError, BucketError, MissingExtra) as error:
+    except (LakeError, BucketError, InvalidArgument, MissingExtra) as error:
         warn(f"the logs are read, and not the lake: {error}", MlvWarning)
         return None
 
@@ -211,5 +212,5 @@ def _beside(root: str | os.PathLike[str]) -> Lake | None:
     base, mark, options = url.partition("?")
     try:
         return Lake(f"{base.rstrip('/')}/{layout.HOUSEKEEPING}/lake{mark}{options}")
-    except (LakeMissing, BucketError):
+    except (LakeMissing, BucketError, InvalidArgument):  # `deltalake` keeps no table in a folder of such a name
         return None  # where the bucket cannot be read, the error of who reads the logs says more

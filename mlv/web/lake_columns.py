@@ -63,7 +63,11 @@ def columns(listing: Listing, rows: Any, archived: frozenset[str]) -> dict[str, 
             made if begun is None else begun + (duration or 0.0)
             for made, begun, duration in zip(created, started, durations, strict=True)
         ],
-        "duration": durations,
+        "duration": [
+            # Whether it went on longer the lake cannot tell.
+            max(duration or 0.0, listing.as_of.timestamp() - begun) if state == "running" and begun is not None else duration
+            for duration, begun, state in zip(durations, started, values["status"], strict=True)
+        ],
         "tags": table["tags"].to_pylist(),
         "notes": [[shortened(note, LONGEST_TEXT) for note in notes or ()] for notes in table["notes"].to_pylist()],
         "error": [None] * len(rows),

@@ -18,6 +18,7 @@ from mlv.optional import package
 from mlv.query.digest import Depth, Digest
 from mlv.query.sql.engine import LongView
 from mlv.store import layout
+from mlv.store.identities import known_ids
 from mlv.web.index import FIRST_ROWS, LEAST_OF_ID, PageIndex
 from mlv.web.lake_columns import columns, within_limit
 from mlv.web.limits import LIMITS
@@ -149,7 +150,7 @@ class LakeIndex:
         since = int(number) if is_known else -1
         with self._changed:
             listing, versions, version, archived = self._listing, self._versions, self._version, self._archived
-            gone = [identity for at, identity in self._gone if since < at]
+            gone = [identity for at, identity in self._gone if since < at and not listing.numbers(identity)]
             lake = {
                 "url": self._lake.lake.url, "as_of": listing.as_of.timestamp(), "far": self._lake.url is not None,
                 "experiments": len(listing), "problem": self._problem or None,
@@ -171,15 +172,16 @@ class LakeIndex:
         Raises:
             NotAnExperiment: There is none, or there are several.
         """
-        numbers = self._lake.listing.numbers(word) if len(word) >= LEAST_OF_ID else []
+        listing = self._listing
+        numbers = listing.numbers(word) if len(word) >= LEAST_OF_ID else []
         if len(numbers) != 1:
             count = "are several experiments" if numbers else "is no experiment"
             text = f"there {count} {word!r:.100} in the lake {self._lake.lake.url}: give more of its ID, or read the logs"
             raise NotAnExperiment(text, path=str(self.root))
-        return self._row(numbers[0])
+        return self._row(listing, numbers[0])
 
-    def _row(self, number: int) -> IndexRow:
-        digest = self._lake.digest(number)
+    def _row(self, listing: Listing, number: int) -> IndexRow:
+        digest = self._lake.digest(listing.record(number))
         return IndexRow(digest, 0, Depth.STATE, (), str(digest.recorded["status"]))
 
     def current(self, word: str) -> IndexRow:
@@ -192,7 +194,8 @@ class LakeIndex:
         named = self.row(word).digest
         self.bring([named.path])
         row = self._logs.look_at(named.path) if layout.is_experiment(named.path) else None
-        if row is None or row.digest.id != named.id:
+        # A redaction of meta.json gives another ID.
+        if row is None or (row.digest.id != named.id and named.id not in known_ids(named.path)):
             made = f"{self._lake.as_of:%Y-%m-%d %H:%M} UTC"
             text = f"{named.name} is in the lake, which is of {made}, and its log is not at {named.path} any more"
             raise NotAnExperiment(text, path=str(named.path))
@@ -215,24 +218,26 @@ class LakeIndex:
         if not paths:
             return
         with ThreadPoolExecutor(min(_REQUESTS, len(paths))) as threads:
-            for folder, _ in zip(paths, threads.map(self._lake.bring_path, paths.values()), strict=True):
+            for folder, _ in zip(paths, threads.map(self._lake.fetch_path, paths.values()), strict=True):
                 self._brought[folder] = monotonic()
 
     def name_of(self, exp: str) -> str | None:
         """Return the name of an experiment; None where it is not in the list."""
-        numbers = self._lake.listing.numbers(exp)
-        return self._row(numbers[0]).digest.name if numbers else None
+        listing = self._listing
+        numbers = listing.numbers(exp)
+        return self._row(listing, numbers[0]).digest.name if numbers else None
 
     def children(self, exp: str) -> list[IndexRow]:
         """Return the experiments that started from another one."""
-        return [self._row(number) for number in self._lake.listing.children(exp)]
+        listing = self._listing
+        return [self._row(listing, number) for number in listing.children(exp)]
 
     # SQL.
 
     def ids(self) -> list[str]:
         """Return the IDs of all experiments."""
         self._refuse_past()
-        return self._lake.listing.ids.to_pylist()  # type: ignore[no-any-return]
+        return self._listing.ids.to_pylist()  # type: ignore[no-any-return]
 
     def experiments(self) -> Any:
         """Return the view `experiments` of SQL."""
@@ -250,9 +255,7 @@ class LakeIndex:
 
     def _refuse_past(self) -> None:
         if self._asof is not None:
-            text = (
-                "a lake has the list of its own moment alone: leave asof out, or have the logs read (fresh=1, `mlv ui --fresh`)"
-            )
+            text = "a lake has the list of its own moment alone: leave asof out, or read the logs (fresh=1, `mlv ui --fresh`)"
             raise InvalidArgument(text, asof=self._asof.isoformat())
 
 

@@ -10,13 +10,14 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from bucket.contents import chains, is_whole, shipped
+from bucket.contents import chains, copy_of, is_whole, shipped
 from bucket.memory import MemoryStore
 from conftest import wait_until
 from signalling import send
 
 import mlv
 from mlv.bucket import positions
+from mlv.bucket.names import Segment
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from mlv.errors import BucketDenied, BucketUnreachable, NotAnExperiment
@@ -196,6 +197,42 @@ def test_an_experiment_whose_name_no_object_can_have(tmp_path):
     assert {stored.key.rpartition("/")[0] for stored in store.objects() if stored.key.endswith("meta.json")} == {
         "project0/e0", "project0/e2",
     }  # fmt: skip
+
+
+TRAINING = """
+import sys
+import mlv
+
+exp = mlv.Exp("runs", "digits", capture=(), system=False)
+for step in range(5):
+    exp.log({"loss": step}, step=step)
+    exp.flush()
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+def test_a_killed_run(tmp_path, store):
+    """Its small segments are merged to one: nobody will seal it. As long as it lives they wait for more."""
+    training = subprocess.Popen(
+        [sys.executable, "-c", TRAINING], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(4):
+        assert training.stdout.readline() == "ready\n"
+        push(tmp_path / "runs", store)
+        training.stdin.write("\n")
+        training.stdin.flush()
+    living = [key for key in store.content if key.endswith(".gz")]
+    training.kill()
+    training.communicate()
+
+    push(tmp_path / "runs", store)
+
+    folder = tmp_path / "runs/digits"
+    merged = Segment("log", copy_of(folder), 0, (folder / "log.jsonl").stat().st_size)
+    assert len(living) == 4
+    assert [key for key in store.content if key.endswith(".gz")] == [f"digits/{merged.key}"]
 
 
 def test_a_folder_without_experiments(tmp_path, store):
