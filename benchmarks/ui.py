@@ -69,6 +69,11 @@ class Server:
         """Return the answer with the curves of some experiments."""
         return self.ask("api/curves", ids=",".join(ids), m="loss", px=_COLUMNS)
 
+    def processor_s(self) -> float:
+        """Return the seconds that the server has kept a processor busy."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
     def memory_mb(self) -> float:
         return float(self.process.memory_info().rss) / 2**20
 

@@ -10,8 +10,9 @@ from mlv.lake.listing import Listing, Settings, by_name
 from mlv.lake.summaries import EXACT as EXACT_STATS
 from mlv.lake.summaries import exact_values
 from mlv.optional import package
-from mlv.query.many.table import flat
+from mlv.query.many.table import leaves_of
 from mlv.query.metrics.schema import EXACT
+from mlv.query.unique_names import Keys, joined
 from mlv.web.columns import LONGEST_TEXT, MOST_CELLS, MOST_NAMES, STATS
 from mlv.web.plain import as_text, plain, shortened
 
@@ -84,22 +85,21 @@ def _seconds(moments: Any) -> list[float | None]:
 
 def _params(rows: list[list[tuple[str, str]] | None]) -> dict[str, list[Any]]:
     """Return params by their dotted names; what many rows have, a value or names that stand together, is made once."""
-    settings, forms = Settings(), dict[str, Any]()
-    spelled: dict[tuple[str, ...], list[str]] = {}
+    settings = Settings()
+    forms: dict[tuple[str, str], list[tuple[Keys, Any]]] = {}
+    spelled: dict[tuple[Keys, ...], list[str]] = {}
     result: dict[str, list[Any]] = {}
     for row, items in enumerate(rows):
-        items = items or []
-        if any(text.startswith("{") for _, text in items):
-            cells = [(name, _form(value)) for name, value in flat(settings.of(items))]
-        else:
-            keys = tuple(name for name, _ in items)
-            if keys not in spelled:
-                spelled[keys] = [name for name, _ in flat(dict.fromkeys(keys))]
-            for _, text in items:
-                if text not in forms:
-                    forms[text] = _form(settings.value(text))
-            cells = [(name, forms[text]) for name, (_, text) in zip(spelled[keys], items, strict=True)]
-        for name, cell in cells[:MOST_NAMES]:
+        cells: list[tuple[Keys, Any]] = []
+        for item in items or ():
+            if item not in forms:
+                name, text = item
+                forms[item] = [(path, _form(value)) for path, value in leaves_of({name: settings.value(text)})]
+            cells += forms[item]
+        paths = tuple([path for path, _ in cells])
+        if paths not in spelled:
+            spelled[paths] = [as_text(name) for name in joined(paths).values()]
+        for name, (_, cell) in zip(spelled[paths][:MOST_NAMES], cells[:MOST_NAMES], strict=True):
             if name not in result:
                 result[name] = [None] * len(rows)
             result[name][row] = cell
@@ -107,7 +107,8 @@ def _params(rows: list[list[tuple[str, str]] | None]) -> dict[str, list[Any]]:
 
 
 def _form(value: Any) -> Any:
-    return as_text(shortened(plain(value), LONGEST_TEXT))
+    form = plain(value)
+    return form if type(form) in (float, int, bool) else as_text(shortened(form, LONGEST_TEXT))
 
 
 def _metrics(listing: Listing, rows: Any) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ pytest.importorskip("starlette", reason="the page needs mlvlogger[ui]")
 pytest.importorskip("httpx", reason="starlette's client needs httpx")
 
 from bucket.laid import lay
-from lakes import append, make, metrics
+from lakes import append, bucket_with_lake, files_of_list, make, metrics, requests_of
 
 import mlv
 from mlv import lake
@@ -300,25 +300,15 @@ def served_list(root, *options, **environ):
 
 def test_requests_of_the_page(far, tmp_path):
     """Until all rows are shown the page of a bucket with a lake takes fifteen requests, and those of the files, each once."""
-    bucket = far.bucket()
-    base, mark, options = bucket.url.partition("?")
-    url, beside = f"{base}/runs{mark}{options}", f"{base}/runs/.mlv/lake{mark}{options}"
-    store = open_store(url)
-    for number in range(12):
-        folder = make(tmp_path / "runs" / f"e{number}")
-        append(folder, *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 4)))
-        lay(folder, store, folder.name)
-    lake.build(url, beside)
+    url, beside = bucket_with_lake(far.bucket().url, tmp_path / "runs", 12)
     counts = []
     for _ in range(2):
-        far.requests(reset=True)
+        requests_of(far)
         assert served_list(url)["n"] == 12
-        requests = far.requests()
-        counts.append(sum(requests.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE")))
+        counts.append(requests_of(far))
 
-    files = len(lake.open(beside).files("experiments")) + len(lake.open(beside).files("summaries"))
     assert counts[1] <= 15
-    assert counts[0] == counts[1] + files
+    assert counts[0] == counts[1] + files_of_list(beside)
 
 
 @pytest.mark.parametrize(
