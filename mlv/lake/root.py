@@ -69,7 +69,7 @@ class LakeRoot:
         return max(0.0, (datetime.now(timezone.utc) - self.as_of).total_seconds())
 
     def fetch(self, folders: Sequence[Path]) -> None:
-        """Fetch the logs of experiments of a bucket.
+        """Bring the logs of experiments of a bucket to this machine.
 
         Raises:
             BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
@@ -80,7 +80,7 @@ class LakeRoot:
                 self.fetch_path(path)
 
     def fetch_path(self, path: str) -> None:
-        """Fetch the logs at and below a path of a bucket.
+        """Bring the logs at and below a path of a bucket to this machine.
 
         Raises:
             BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
