@@ -115,7 +115,10 @@ class LakeListing(LakeRoot):
                 f"select e.* exclude (month, path), {path} as path, hash(e) as fingerprint from {RAW}.experiments e {within} "  # noqa: S608
                 f"order by created desc nulls last, id"
             ).to_arrow_table()
-            connection.register("chosen", pa.table({"exp": experiments["id"], "number": range(experiments.num_rows)}))
+            connection.register(
+                "chosen",
+                pa.table([experiments["id"], pa.array(range(experiments.num_rows), pa.int64())], names=["exp", "number"]),
+            )
             rows = connection.sql(
                 f"select c.number, {', '.join((*_TEXTS, *_NUMBERS))}, hash(s) as fingerprint from {RAW}.summaries s "  # noqa: S608
                 f"join chosen c on c.exp = s.exp order by c.number, s.position"

@@ -233,6 +233,22 @@ def test_another_build(tree, monkeypatch):
     assert listed(page, cursor)[2]["gone"] == [changed["new"]["id"]]
 
 
+def test_a_lake_of_nothing(tmp_path):
+    """A lake without experiments is an empty list, until another build brings some; a folder in it has its own paths."""
+    root, url = tmp_path / "runs", tmp_path / "lake"
+    root.mkdir()
+    lake.build(root, url)
+    page = of_lake(root, url)
+    rows, cursor, _ = listed(page)
+    assert (rows, page.get("api/sql", params={"q": "select count(*) from experiments"}).json()["rows"]) == ({}, [[0]])
+    make(root / "a" / "b")
+    lake.build(root, url)
+
+    assert list(listed(page, cursor)[0]) == ["a/b"]
+    assert list(listed(of_lake(root / "a", url))[0]) == ["b"]
+    assert list(listed(of_lake(root / "a" / "b", url))[0]) == ["."]
+
+
 def test_a_lake_that_goes_away(tree, monkeypatch):
     """Where the lake cannot be read any more the list stays, and says why; when it is back, it goes on."""
     url = tree.parent / "lake"
