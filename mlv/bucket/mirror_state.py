@@ -37,8 +37,6 @@ class MirrorState:
     """Between copies."""
     united: list[str] = field(default_factory=list)
     """Streams that hold lines of several copies."""
-    first: list[str] = field(default_factory=list)
-    """Copies that were redacted, and go before the others."""
     files: dict[str, list[list[Any]]] = field(default_factory=dict)
     """Versions of each file in the bucket."""
     brought: dict[str, list[Any]] = field(default_factory=dict)

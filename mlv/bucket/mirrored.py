@@ -92,9 +92,8 @@ class MirroredExperiment:
                 state = self._rebuilt(there, meta, state)
             else:
                 self._take_into_place(state, there)
-        except RedactedCopy as redacted:
-            first = [redacted.copy, *(state.first if state is not None else [])]
-            state = self._rebuilt(there, meta, state, list(dict.fromkeys(first)))
+        except RedactedCopy:
+            state = self._rebuilt(there, meta, state)
         MirroredFiles(self._objects, self._tree, self._folder, state).note(there)
         state.losses = there.losses
         self._save(state, digest, is_whole=there.is_whole)
@@ -108,14 +107,14 @@ class MirroredExperiment:
 
     def _take_into_place(self, state: MirrorState, there: ListedExperiment) -> None:
         try:
-            self._lines(self._folder, state, there).bring()
+            self._lines(self._folder, state, there, is_new=False).bring()
         except BucketError:
             # Lines that came before the store went away need not be fetched again.
             self._save(state, "", is_whole=False)
             raise
 
-    def _lines(self, folder: Path, state: MirrorState, there: ListedExperiment) -> MirroredLines:
-        return MirroredLines(self._objects, folder, state, there, self._requests, self._scratch)
+    def _lines(self, folder: Path, state: MirrorState, there: ListedExperiment, *, is_new: bool) -> MirroredLines:
+        return MirroredLines(self._objects, folder, state, there, self._requests, self._scratch, is_new=is_new)
 
     def _fits(self, state: MirrorState) -> bool:
         """Return whether the folder is as the state describes it."""
@@ -178,13 +177,11 @@ class MirroredExperiment:
 
     # Building.
 
-    def _rebuilt(
-        self, there: ListedExperiment, meta: bytes | None, before: MirrorState | None, first: list[str] | None = None
-    ) -> MirrorState:
+    def _rebuilt(self, there: ListedExperiment, meta: bytes | None, before: MirrorState | None) -> MirrorState:
         """Build the folder anew beside its path, and put it there."""
         if meta is None:
             meta = opening.content(self._folder / layout.META)
-        state = MirrorState(self._path, first=first if first is not None else before.first if before is not None else [])
+        state = MirrorState(self._path)
         state.meta, state.id = _stamp(there.metas[-1]), sha256(meta).hexdigest()
         if before is not None:
             state.refused = dict(before.refused)
@@ -193,11 +190,7 @@ class MirroredExperiment:
             with opening.new(building / layout.META) as file:
                 file.write(meta)
             try:
-                self._lines(building, state, there).bring()
-            except RedactedCopy as redacted:
-                if redacted.copy in state.first:
-                    raise
-                return self._rebuilt(there, meta, before, [redacted.copy, *state.first])
+                self._lines(building, state, there, is_new=True).bring()
             except BucketError:
                 if before is None:  # the beginning of a log that was not here: the rest comes next time
                     self._put(building, kept=())

@@ -25,11 +25,7 @@ from mlv.store.streams import stream_sizes, whole_end
 
 
 class RedactedCopy(Exception):
-    """A copy holds a redacted event that stands here as it was."""
-
-    def __init__(self, copy: str) -> None:
-        super().__init__(copy)
-        self.copy = copy
+    """A copy holds a redacted event that stands here as it was, and what was made of it may lie beside it."""
 
 
 class MirroredLines:
@@ -43,6 +39,8 @@ class MirroredLines:
         there: ListedExperiment,
         requests: Executor,
         scratch: Callable[[], Path],
+        *,
+        is_new: bool,
     ) -> None:
         """Prepare.
 
@@ -53,15 +51,16 @@ class MirroredLines:
             there: The listing.
             requests: For requests beside the one that is waited for.
             scratch: Makes an empty folder on the same file system.
+            is_new: Whether nobody has read the folder yet.
         """
         self._objects, self._folder, self._state, self._there = objects, folder, state, there
-        self._requests, self._scratch = requests, scratch
+        self._requests, self._scratch, self._is_new = requests, scratch, is_new
 
     def bring(self) -> None:
         """Bring the lines that the folder lacks.
 
         Raises:
-            RedactedCopy: That copy has to go before the others, in a folder that is built anew.
+            RedactedCopy: The folder has to be built anew.
             NoSuchObject: An object went away since it was listed.
             BucketError: The store does not answer, or refuses.
             OSError: The mirror cannot be written.
@@ -74,7 +73,7 @@ class MirroredLines:
             else:
                 if stream not in self._state.united:
                     self._state.united.append(stream)
-                for copy in sorted(copies, key=lambda copy: _rank(copy, self._state.first)):
+                for copy in sorted(copies, key=lambda copy: (copy == PLAIN, copy)):
                     self._unite(stream, copy, [name for other, name in own if other == copy])
         if self._state.united:
             merge_lines.let_go(self._folder)
@@ -90,8 +89,12 @@ class MirroredLines:
             theirs = merge_lines.sources(scratch, stream_sizes(scratch)).get(stream, [])
             ours = merge_lines.sources(folder, stream_sizes(folder)).get(stream, [])
             lacking = merge_lines.missing(stream, theirs, ours)
-            if lacking.is_redacted and copy not in state.first:
-                raise RedactedCopy(copy)
+            if lacking.is_redacted:
+                if not self._is_new:
+                    raise RedactedCopy(copy)
+                merge_lines.redact_alike(theirs, ours)
+                ours = merge_lines.sources(folder, stream_sizes(folder)).get(stream, [])
+                lacking = merge_lines.missing(stream, theirs, ours)
             if lacking.lines:
                 merge_lines.bring(folder, lacking)
             state.differences += [self._located(text, theirs, copy) for text in lacking.differences]
@@ -167,11 +170,6 @@ def _by_logical_stream(there: ListedExperiment) -> dict[str, list[tuple[str, str
     for copy, stream in sorted(shipped):
         own.setdefault(layout.followed_by(stream) or stream, []).append((copy, stream))
     return own
-
-
-def _rank(copy: str, first: Sequence[str]) -> tuple[int, bool, str]:
-    """Return a key to sort copies by: those that were redacted come first."""
-    return first.index(copy) if copy in first else len(first), copy == PLAIN, copy
 
 
 def _append(file: BinaryIO, base: int, each: SegmentSlice, chunks: Iterable[bytes]) -> str:

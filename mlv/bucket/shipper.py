@@ -105,6 +105,11 @@ class Shipper:
         """Reasons by path why the bucket, which answered, did not take files; those are tried again with the next call."""
         return self._files.refused
 
+    @property
+    def lacks_only_refused(self) -> bool:
+        """Whether the latest look at the files left nothing but some that the bucket refuses, and not only for the moment."""
+        return self._files.lacks_only_refused
+
     def has_all_of(self, sizes: dict[str, int]) -> bool:
         """Return whether these bytes of each stream are shipped."""
         return self._progress.has_all_of(sizes)

@@ -5,6 +5,8 @@ The client knows fewer kinds of errors than stores have answers, so that the tex
 
 from __future__ import annotations
 
+import re
+
 from mlv.errors import BucketDenied, BucketError, BucketMissing, BucketUnreachable, NoSuchObject
 from mlv.optional import package
 
@@ -45,20 +47,27 @@ class StoreErrors:
             )
         denied = (errors.PermissionDeniedError, errors.UnauthenticatedError, PermissionError)
         if isinstance(error, denied) or self.shows(error, key, *_DENIALS) or _is_bare_refusal(text):
-            advice = (
-                _CLOCK
-                if self.shows(error, key, "RequestTimeTooSkewed")
-                else "Look at the credentials, and at the policy of the bucket"
-            )
-            return BucketDenied(
-                f"{self._url} refuses access to {key or 'the root'!r}: {_reason(text)}. {advice}", url=self._url, key=key
-            )
+            return self._denied(error, key)
+        if self.shows(error, key, *_TOO_LARGE):
+            text = f"{self._url} takes no object as large as {key!r}: {_reason(text)}. Keep it elsewhere, and a reference here"
+            return BucketError(text, url=self._url, key=key)
         if isinstance(error, (ValueError, errors.NotSupportedError, errors.InvalidPathError)):
             return BucketError(f"{self._url} cannot hold an object {key!r}: {first_line(error)}", url=self._url, key=key)
         if isinstance(error, (errors.BaseError, OSError)):
             reason = f"no answer within {self._timeout_s:g} s" if self.shows(error, key, "kind: Timeout") else _reason(text)
             return BucketUnreachable(f"{self._url} does not answer as it should: {reason}", url=self._url, key=key)
         return error
+
+    def _denied(self, error: Exception, key: str) -> BucketDenied:
+        text, advice = str(error), "Look at the credentials, and at the policy of the bucket"
+        reason = _reason(text)
+        if self.shows(error, key, "RequestTimeTooSkewed"):
+            advice = _CLOCK
+        elif "performing HEAD" in text and (status := _STATUS.search(text)) is not None:
+            # The answer has no content, which would tell more.
+            reason, advice = status[0], f"{advice}. `mlv doctor {self._url}` asks for the reason"
+        shown = repr(key) if key else "the root"
+        return BucketDenied(f"{self._url} refuses access to {shown}: {reason}. {advice}", url=self._url, key=key)
 
     def shows(self, error: Exception, key: str, *signs: str) -> bool:
         """Return whether the text of an error holds a sign, other than in the names that it repeats."""
@@ -81,6 +90,9 @@ _DENIALS = (
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
 
+_TOO_LARGE = ("EntityTooLarge", "RequestBodyTooLarge", "status code: 413")
+"""Signs of an object that is larger than the store, or a proxy before it, takes."""
+
 _NO_PATH = "Encountered object with invalid path"
 """The sign of a listing with a key such as `a//b`, which the client cannot pass over."""
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
@@ -95,6 +107,8 @@ _ADVICE = {
     "gs": "Name the file of a service account, or run `gcloud auth application-default login`",
     "az": "Set AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_KEY",
 }
+_STATUS = re.compile(r"40[0-9] [A-Z][a-z]+")
+"""Number and name of a refusal in a text of the client."""
 _CLOCK = "The clock of this machine is more than 15 minutes off: set it, as by NTP"
 
 

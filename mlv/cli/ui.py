@@ -53,7 +53,7 @@ def run(
     listing = lakes.listing(path, lake, fresh)
     folder = choose.readable_root(root) if listing is None else listing.folder
     # With a lake an experiment of a bucket is brought when it is opened, and all of them if a reader asks for the logs.
-    bring = None if url is None or listing is None else urls.Refresher(url, is_due=True)
+    bring = None if url is None or listing is None else urls.refresher(url, is_fresh=False)
     if not built.is_built():
         say(built.NOT_BUILT)
 

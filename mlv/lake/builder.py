@@ -38,7 +38,7 @@ from mlv.lake.plans import Plan, Positions
 from mlv.lake.record import KEY as RECORD
 from mlv.lake.record import LOOKS, LakeRecord, latest_look, make_record, note_look, read_record
 from mlv.lake.sources import LogSource, TreeSource
-from mlv.lake.tables import LakeTables, checked
+from mlv.lake.tables import LakeTables, checked, for_each_table
 from mlv.lake.tasks import NewFile, Task, TaskResult, blocks_of, run_task, tables_from
 from mlv.notices import warn
 from mlv.optional import package
@@ -246,8 +246,7 @@ class Builder:
     def _build(self, on: On, everything: bool, moved: bool, renew: Callable[[], None]) -> Built:
         built, began = Built(), datetime.now(timezone.utc)
         self._is_moved = moved
-        for name in TABLES:
-            self._tables.made(name)
+        for_each_table(self._tables.made)
         with executor_of(on) as executor:
             self._catch_up(executor, built)
             since = None if everything else self._since()
@@ -321,7 +320,7 @@ class Builder:
         ]
         results = list(run_tasks(executor, run_task, tasks))
         self._refuse_blind_workers(plan, results)
-        rows = {name: self._commit(name, plan, results) for name in TABLES}
+        rows = for_each_table(lambda name: self._commit(name, plan, results))
         gone = [path for result in results for path in result.gone]
         note = {
             "plan": plan.number, "sha256": plan.sha256, "done": utc_text(datetime.now(timezone.utc)),

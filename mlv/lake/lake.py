@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.digests import sha256
-from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing
+from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing, MlvError
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
@@ -142,7 +142,12 @@ class Lake:
         return f"select {columns} from read_parquet([{paths}], {options})"  # noqa: S608 - of our own names
 
     def files(self, table: str) -> list[str]:
-        """Return the paths of the Parquet files of a table on this machine; those of an object store are fetched first."""
+        """Return the paths of the Parquet files of a table on this machine; those of an object store are fetched first.
+
+        Raises:
+            LakeMissing: The table is not there.
+            LakeError: It cannot be read, or there is no room for its files.
+        """
         return self._fetched(self.delta(table), table)
 
     def _folder(self, table: str) -> str:
@@ -155,14 +160,26 @@ class Lake:
     def _fetched(self, opened: Any, table: str) -> list[str]:
         root, mirror = self.uri(table), Path(self._folder(table))
         # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
-        names = [unquote(path) for path in package("pyarrow", "lake").table(opened.get_add_actions())["path"].to_pylist()]
+        actions = package("pyarrow", "lake").table(opened.get_add_actions()).select(["path", "size_bytes"]).to_pydict()
+        sizes = dict(zip(map(unquote, actions["path"]), actions["size_bytes"], strict=True))
         if "://" not in root:
-            return [os.path.join(root, name) for name in names]
-        lacking = [name for name in names if not _is_fetched(mirror / name)]
-        with ThreadPoolExecutor(_REQUESTS) as requests:
-            list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))
-        self._forget(mirror, set(names))
-        return [str(mirror / name) for name in names]
+            return [os.path.join(root, name) for name in sizes]
+        try:
+            # Not for others, who may have no right to read the lake.
+            mirror.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lacking = [name for name, size in sizes.items() if not _is_fetched(mirror / name, size)]
+            with ThreadPoolExecutor(_REQUESTS) as requests:
+                list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))
+        except MlvError:
+            raise
+        except OSError as error:
+            raise LakeError(
+                f"the files of {root} cannot be kept in {mirror}: {error.strerror or error}. Make room there, or set "
+                f"XDG_CACHE_HOME to another folder",
+                url=self.url,
+            ) from error
+        self._forget(mirror, set(sizes))
+        return [str(mirror / name) for name in sizes]
 
     def _fetch(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,11 +252,13 @@ def reading(lake: Lake) -> Iterator[None]:
         ) from error
 
 
-def _is_fetched(path: Path) -> bool:
-    """Return whether a file was fetched, and note that it is about to be read."""
-    with suppress(OSError):  # of another user, perhaps
-        os.utime(path)
-    return path.exists()
+def _is_fetched(path: Path, size: int) -> bool:
+    """Return whether a file was fetched, and not cut off since by a loss of power; note that it is about to be read."""
+    with suppress(FileNotFoundError):
+        with suppress(PermissionError):  # of another user
+            os.utime(path)
+        return path.stat().st_size == size
+    return False
 
 
 def _checked(table: str) -> str:

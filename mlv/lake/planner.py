@@ -6,22 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from mlv.encoding import utc_text
-from mlv.errors import LakeError, MlvWarning
+from mlv.errors import LakeError
 from mlv.lake import plans
 from mlv.lake.plans import ExpPosition, LogKey, LogPosition, Plan, PlanEntry, Positions, Range
 from mlv.lake.sources import LogFile, LogSource
-from mlv.lake.survey import Log, NewRange, Survey, survey
-from mlv.notices import warn
+from mlv.lake.survey import FolderToSurvey, Log, NewRange, Survey, identity_of, survey
 from mlv.query.view import ExperimentView
 from mlv.state import LOST_AFTER
 from mlv.store.meta import meta_of
 
-NO_MONTH = "none"
-"""The month of an experiment that does not say when it was made."""
 _SETTLED_S = LOST_AFTER.total_seconds() + 60
 """So long after its last line an experiment without a seal is looked at again: its status may become `killed` or `lost`."""
 
@@ -37,13 +35,13 @@ class SurveyTask(NamedTuple):
     """Folders that one worker surveys."""
 
     source: LogSource
-    folders: tuple[tuple[str, tuple[Log, ...]], ...]
+    folders: tuple[FolderToSurvey, ...]
     is_thorough: bool
 
 
 def run_survey(task: SurveyTask) -> list[Survey]:
     """Survey the folders of a task."""
-    return [survey(task.source, path, logs, is_thorough=task.is_thorough) for path, logs in task.folders]
+    return [survey(task.source, folder, is_thorough=task.is_thorough) for folder in task.folders]
 
 
 RunSurveys = Callable[[Sequence[SurveyTask]], Iterable[list[Survey]]]
@@ -114,22 +112,21 @@ class Planner:
         """
         month_of: dict[str, str] = {}
         by_exp: dict[str, list[Folder]] = {}
+        surveys: dict[str, list[Survey]] = {}
         changed = {exp: self.positions.experiments[exp].month for exp in sorted(self.positions.gone)}
-        for folder in folders:
-            if not (self.is_thorough or self.has_news(folder)):
-                continue  # another builder took it
-            identity = self._identity(folder.path)
-            if identity is None:
+        folders = [folder for folder in folders if self.is_thorough or self.has_news(folder)]  # another builder took others
+        for folder, own in zip(folders, self._surveys(folders, is_new=False), strict=True):
+            if own.identity is None:
                 continue
-            exp, month_of[identity[0]] = identity
+            exp, month_of[own.identity.exp] = own.identity
             by_exp.setdefault(exp, []).append(folder)
+            surveys.setdefault(exp, []).append(own)
             before = self.positions.exp_at.get(folder.path, exp)
             if before != exp:  # the folder of another experiment, or meta.json was redacted
                 changed[before] = self.positions.experiments[before].month
                 changed[exp] = month_of[exp]
-        surveys = self._surveys({exp: own for exp, own in by_exp.items() if exp not in changed}, is_new=False)
-        for exp, own in surveys.items():
-            if any(each.is_changed for each in own) or self._is_redacted_elsewhere(exp, own):
+        for exp, all_own in surveys.items():
+            if exp not in changed and (any(each.is_changed for each in all_own) or self._is_redacted_elsewhere(exp, all_own)):
                 changed[exp] = self.positions.experiments[exp].month
         if changed:
             return self._replacing(changed, by_exp, month_of)
@@ -156,61 +153,42 @@ class Planner:
             position = self.positions.experiments.get(exp)
             own = {folder.path: folder for folder in by_exp.get(exp, ())}
             for path in position.folders if position is not None else ():
-                identity = self._identity(path) if path not in own else None
-                if identity is not None and identity[0] == exp:
+                if path not in own and self._is_still(exp, path):
                     own[path] = Folder(path, self.source.logs(path))
             if own:
                 wanted[exp] = list(own.values())
-        surveys = self._surveys(wanted, is_new=True)
+        surveyed = iter(self._surveys([folder for own in wanted.values() for folder in own], is_new=True))
+        surveys = {exp: list(islice(surveyed, len(own))) for exp, own in wanted.items()}
         entries = [
             entry
             for exp, own in surveys.items()
-            for entry in self._entries(exp, month_of.get(exp, changed[exp]), own, None, wanted[exp])
+            # In a folder where another experiment is by now there is nothing to take.
+            if (still := [each for each in own if each.identity is not None and each.identity.exp == exp])
+            for entry in self._entries(exp, month_of.get(exp, changed[exp]), still, None, wanted[exp])
         ]
         return self._made(entries, changed)
 
-    def _identity(self, path: str) -> tuple[str, str] | None:
-        """Return the ID of the experiment in a folder, and the month in which it was made."""
-        text = self.source.meta(path)
-        if text is None:
-            return None  # removed, or being made
-        try:
-            meta = meta_of(text)
-        except (ValueError, RecursionError) as error:
-            warn(f"{path}/meta.json is not a meta.json: {error}. The experiment is left out", MlvWarning)
-            return None
-        created = ExperimentView(Path(path), meta.id, meta.content).created_at
-        return meta.id, NO_MONTH if created is None else f"{created:%Y-%m}"
-
-    def _surveys(self, folders: Mapping[str, Sequence[Folder]], *, is_new: bool) -> dict[str, list[Survey]]:
-        """Return the surveys of the folders of each experiment."""
-        exps: list[str] = []
-        tasks: list[list[tuple[str, tuple[Log, ...]]]] = []
-        size = 0
-        for exp, own in folders.items():
-            for folder in own:
-                before = {} if is_new else self.positions.logs_at(exp, folder.path)
-                keys = list(dict.fromkeys([*folder.logs, *before]))
-                logs = tuple(
-                    Log(key, folder.logs.get(key, LogFile(0, (), 0.0)), before.get(key, LogPosition())) for key in keys
-                )
-                new = sum(max(0, log.file.size - log.position.end) for log in logs)
-                if not tasks or size + new > plans.TASK_BYTES or len(tasks[-1]) >= plans.TASK_EXPERIMENTS:
-                    tasks.append([])
-                    size = 0
-                tasks[-1].append((folder.path, logs))
-                size += new
-                exps.append(exp)
-        surveys = self.run_surveys([SurveyTask(self.source, tuple(task), self.is_thorough and not is_new) for task in tasks])
-        by_exp: dict[str, list[Survey]] = {}
-        for exp, own_survey in zip(exps, (each for result in surveys for each in result), strict=True):
-            if own_survey.missing and not set(own_survey.missing).isdisjoint(self.source.logs(own_survey.path)):
+    def _surveys(self, folders: Sequence[Folder], *, is_new: bool) -> list[Survey]:
+        """Return the survey of each folder."""
+        shares = (self._to_survey(folder, is_new=is_new) for folder in folders)
+        tasks = plans.tasks_of(shares, plans.TASK_BYTES, plans.TASK_EXPERIMENTS)
+        results = self.run_surveys([SurveyTask(self.source, task, self.is_thorough and not is_new) for task in tasks])
+        surveys = [own for result in results for own in result]
+        for own in surveys:
+            is_blind = not own.has_meta and self.source.meta(own.path) is not None
+            if is_blind or (own.missing and not set(own.missing).isdisjoint(self.source.logs(own.path))):
                 raise LakeError(
-                    f"a worker cannot read {own_survey.path} below {self.source.root}, which is there: give all workers the "
+                    f"a worker cannot read {own.path} below {self.source.root}, which is there: give all workers the "
                     f"same folders, or build from a bucket"
                 )
-            by_exp.setdefault(exp, []).append(own_survey)
-        return by_exp
+        return surveys
+
+    def _to_survey(self, folder: Folder, *, is_new: bool) -> FolderToSurvey:
+        exp = None if is_new else self.positions.exp_at.get(folder.path)
+        before = {} if exp is None else self.positions.logs_at(exp, folder.path)
+        keys = list(dict.fromkeys([*folder.logs, *before]))
+        logs = (Log(key, folder.logs.get(key, LogFile(0, (), 0.0)), before.get(key, LogPosition())) for key in keys)
+        return FolderToSurvey(folder.path, exp, tuple(logs))
 
     def _entries(
         self, exp: str, month: str, surveys: Sequence[Survey], before: ExpPosition | None, folders: Sequence[Folder]
@@ -281,8 +259,8 @@ class Planner:
         return created.timestamp() if created is not None else 0.0
 
     def _is_still(self, exp: str, path: str) -> bool:
-        identity = self._identity(path)
-        return identity is not None and identity[0] == exp
+        identity = identity_of(path, self.source.meta(path))
+        return identity is not None and identity.exp == exp
 
     def _made(self, entries: Sequence[PlanEntry], replaced: Mapping[str, str] | None = None) -> Plan:
         return Plan(

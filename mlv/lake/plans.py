@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
@@ -30,6 +31,8 @@ DONE = f"{layout.HOUSEKEEPING}/done"
 POSITIONS = f"{layout.HOUSEKEEPING}/positions"
 TASK_BYTES, TASK_EXPERIMENTS = 64 << 20, 200
 """Most of a task; a range that is longer is cut."""
+_EVEN = 4
+"""Of several tasks there is a multiple of this: so two or four workers have equally much to do."""
 PLAN_BYTES, PLAN_EXPERIMENTS = 4 << 30, 20_000
 """Most of a plan: so much is done again after a kill, and so many summaries are in the memory of the builder."""
 
@@ -346,16 +349,47 @@ def repeated(lines: Mapping[str, int], before: Mapping[str, int], taken: Mapping
     return {run: count for run, count in repeats.items() if count > 0}
 
 
+class Sized(Protocol):
+    """A share of a task."""
+
+    @property
+    def size(self) -> int:
+        """Bytes to read."""
+        ...
+
+
+S = TypeVar("S", bound=Sized)
+
+
 def tasks_of(
-    entries: Iterable[PlanEntry], most_bytes: int = TASK_BYTES, most_experiments: int = TASK_EXPERIMENTS
-) -> tuple[tuple[PlanEntry, ...], ...]:
-    """Return tasks of entries, each with at most so many bytes and experiments; an entry that is larger alone is a task."""
-    tasks: list[list[PlanEntry]] = []
-    size = 0
-    for entry in entries:
-        if not tasks or size + entry.size > most_bytes or len(tasks[-1]) >= most_experiments:
+    shares: Iterable[S], most_bytes: int = TASK_BYTES, most_experiments: int = TASK_EXPERIMENTS
+) -> tuple[tuple[S, ...], ...]:
+    """Return tasks of shares, each with at most so many bytes and experiments; a share that is larger alone is a task.
+
+    Several tasks take equally long, so that no worker waits for the last one of another. They do not depend on workers: who
+    carries out a plan elsewhere makes the same files.
+    """
+    shares = list(shares)
+    tasks = _cut_by(shares, most_bytes, most_experiments)
+    if len(tasks) < 2:
+        return tasks
+    costs = [share.size / most_bytes + 1 / most_experiments for share in shares]
+    count = -(-len(tasks) // _EVEN) * _EVEN
+    return _cut_by(shares, most_bytes, most_experiments, costs, sum(costs) / count)
+
+
+def _cut_by(
+    shares: Sequence[S], most_bytes: int, most_experiments: int, costs: Sequence[float] = (), cost: float = 1.0
+) -> tuple[tuple[S, ...], ...]:
+    """Return tasks of shares, cut where one gets too large, and with `costs` at each multiple of a cost as well."""
+    tasks: list[list[S]] = []
+    size, spent, number = 0, 0.0, 0
+    for share, own in zip(shares, costs or repeat(0.0)):  # noqa: B905 - `repeat` has no end
+        middle = int((spent + own / 2) / cost)
+        if not tasks or middle > number or size + share.size > most_bytes or len(tasks[-1]) >= most_experiments:
             tasks.append([])
-            size = 0
-        tasks[-1].append(entry)
-        size += entry.size
+            size, number = 0, max(number, middle)
+        tasks[-1].append(share)
+        size += share.size
+        spent += own
     return tuple(map(tuple, tasks))

@@ -70,13 +70,13 @@ class TreeSource:
 
     def paths(self, since: datetime | None, paths_of: Callable[[str], Iterable[str]]) -> Iterator[str]:
         """Yield the path of each experiment."""
-        root = Path(self.root)
-        for folder in layout.walk(root):
-            path = folder.relative_to(root).as_posix()
+        begin = len(os.path.join(self.root, ""))
+        for folder in layout.walk_names(self.root):
+            path = folder[begin:].replace(os.sep, "/") or "."
             if path.isascii() or _is_text(path):
                 yield path
             else:
-                warn(f"{folder!s} is left out: its name is no UTF-8, and a plan cannot hold it", MlvWarning)
+                warn(f"{folder} is left out: its name is no UTF-8, and a plan cannot hold it", MlvWarning)
 
     def meta(self, path: str) -> bytes | None:
         """Read a meta.json."""

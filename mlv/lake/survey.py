@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlv import wire
@@ -15,8 +16,12 @@ from mlv.errors import BucketError, FileUnusable, MlvWarning
 from mlv.lake.plans import TASK_BYTES, LogKey, LogPosition, Mark
 from mlv.lake.sources import LogFile, LogSource
 from mlv.notices import warn
+from mlv.query.view import ExperimentView
+from mlv.store.meta import meta_of
 from mlv.store.seals import run_and_seq
 
+NO_MONTH = "none"
+"""The month of an experiment that does not say when it was made."""
 _SEAL = wire.mark("seal")
 REDACTED = b'Z","redacted":{'
 """Stands behind the time of a line that was redacted."""
@@ -49,27 +54,70 @@ class Log:
     """How far it was taken."""
 
 
+class Identity(NamedTuple):
+    """An experiment, by its meta.json."""
+
+    exp: str
+    month: str
+    """In which it was made."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """What there is to take of one folder."""
 
     path: str
+    identity: Identity | None = None
+    """The experiment that is there; None where its meta.json is missing or cannot be read: then nothing else is said."""
     logs: tuple[tuple[LogKey, LogPosition, tuple[NewRange, ...]], ...] = ()
     """Of each log the position behind its last whole line, and what is new up to there."""
     is_changed: bool = False
-    """Whether a log no longer begins with what was taken: then nothing else is said."""
+    """Whether a log no longer begins with what was taken, or another experiment is there: then nothing else is said."""
     missing: tuple[LogKey, ...] = ()
     """Logs that were listed and are not there."""
+    has_meta: bool = True
+    """Whether a meta.json was there."""
 
 
-def survey(source: LogSource, path: str, logs: Sequence[Log], *, is_thorough: bool = False) -> Survey:
-    """Survey the logs of one folder.
+class FolderToSurvey(NamedTuple):
+    """A folder and its logs."""
+
+    path: str
+    exp: str | None
+    """The experiment that was there before; None where nothing of the folder was taken."""
+    logs: tuple[Log, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its new lines."""
+        return sum(max(0, log.file.size - log.position.end) for log in self.logs)
+
+
+def identity_of(path: str, text: bytes | None) -> Identity | None:
+    """Return the experiment that the bytes of a meta.json name; None where there are none, or they name none."""
+    if text is None:
+        return None  # removed, or being made
+    try:
+        meta = meta_of(text)
+    except (ValueError, RecursionError) as error:
+        warn(f"{path}/meta.json is not a meta.json: {error}. The experiment is left out", MlvWarning)
+        return None
+    created = ExperimentView(Path(path), meta.id, meta.content).created_at
+    return Identity(meta.id, NO_MONTH if created is None else f"{created:%Y-%m}")
+
+
+def survey(source: LogSource, folder: FolderToSurvey, *, is_thorough: bool = False) -> Survey:
+    """Survey one folder.
 
     All lines that were taken are read again where a file is another one than then, and with `is_thorough`; else their last ones
     are.
     """
+    path, text = folder.path, source.meta(folder.path)
+    identity = identity_of(path, text)
+    if identity is None or folder.exp not in (None, identity.exp):
+        return Survey(path, identity, is_changed=True, has_meta=text is not None)
     results, missing = [], []
-    for log in logs:
+    for log in folder.logs:
         try:
             result = _surveyed(source, path, log, is_thorough)
         except FileNotFoundError:  # merged into another stream since it was listed
@@ -81,9 +129,9 @@ def survey(source: LogSource, path: str, logs: Sequence[Log], *, is_thorough: bo
             warn(f"{path}: {log.key[0]} cannot be read ({error}), and is left out", MlvWarning)
             result = (log.position, ())
         if result is None:
-            return Survey(path, (), True, tuple(missing))
+            return Survey(path, identity, (), True, tuple(missing))
         results.append((log.key, *result))
-    return Survey(path, tuple(results), False, tuple(missing))
+    return Survey(path, identity, tuple(results), False, tuple(missing))
 
 
 def _surveyed(source: LogSource, path: str, log: Log, is_thorough: bool) -> tuple[LogPosition, tuple[NewRange, ...]] | None:

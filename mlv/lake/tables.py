@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
-from mlv.lake.columns import BOUNDED, KEYS, MONTH, schemas
+from mlv.lake.columns import BOUNDED, KEYS, MONTH, TABLES, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
+
+R = TypeVar("R")
 
 APP = "mlv.lake"
 """The application, to Delta; the version that it commits is the number of the plan."""
@@ -231,6 +234,12 @@ class LakeTables:
     def writing(self) -> Any:
         """The form of Parquet files."""
         return self._delta.WriterProperties(compression="ZSTD", max_row_group_size=1 << 20)
+
+
+def for_each_table(function: Callable[[str], R]) -> dict[str, R]:
+    """Return the result of a function for each table, by name; on an object store it is mostly waited for, for all at once."""
+    with ThreadPoolExecutor(len(TABLES)) as threads:
+        return dict(zip(TABLES, threads.map(function, TABLES), strict=True))
 
 
 def predicate_of(name: str, exps: Mapping[str, str]) -> str:

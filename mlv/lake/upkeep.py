@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from mlv.errors import MlvWarning
-from mlv.lake.columns import MONTH, TABLES
-from mlv.lake.tables import LakeTables, is_refusal, translated
+from mlv.lake.columns import MONTH
+from mlv.lake.tables import LakeTables, for_each_table, is_refusal, translated
 from mlv.notices import warn
 from mlv.optional import package
 
@@ -27,18 +27,21 @@ def maintain(tables: LakeTables, now: datetime, retention_h: int = RETENTION_H) 
 
     Another builder may commit meanwhile; then the table stays as it is until the next time.
     """
+    for_each_table(lambda name: _maintain(tables, name, now, retention_h))
+
+
+def _maintain(tables: LakeTables, name: str, now: datetime, retention_h: int) -> None:
     refused = package("deltalake.exceptions", "lake").CommitFailedError
-    for name in TABLES:
-        with suppress(refused), translated(tables.uri(name)):
+    with suppress(refused), translated(tables.uri(name)):
+        table = tables.opened(name)
+        months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
+        for month in months:
+            _compact(tables, name, month, has_ended=_has_ended(month, now))
+        if months:
             table = tables.opened(name)
-            months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
-            for month in months:
-                _compact(tables, name, month, has_ended=_has_ended(month, now))
-            if months:
-                table = tables.opened(name)
-            # Also where nothing was written anew: old files may hold what was redacted since. Never `full`: that removes the
-            # files which another builder is about to commit.
-            _vacuum(table, tables.uri(name), retention_h)
+        # Also where nothing was written anew: old files may hold what was redacted since. Never `full`: that removes the
+        # files which another builder is about to commit.
+        _vacuum(table, tables.uri(name), retention_h)
 
 
 def _vacuum(table: Any, uri: str, retention_h: int) -> None:

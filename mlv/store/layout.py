@@ -133,7 +133,7 @@ def is_position(file_name: str) -> bool:
     return file_name.startswith(".mlv-") and file_name.endswith(".json")
 
 
-def is_experiment(folder: Path) -> bool:
+def is_experiment(folder: str | os.PathLike[str]) -> bool:
     """Return whether the folder holds an experiment; one that may not be entered holds none that can be read."""
     return os.path.isfile(os.path.join(folder, META))
 
@@ -225,6 +225,11 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
     Copies of experiments among the files or checkpoints of another are left out, and so are unfinished folders. Links to
     folders are followed; each real folder is visited once.
     """
+    return map(Path, walk_names(os.fspath(root), links))
+
+
+def walk_names(root: str, links: Links | None = None) -> Iterator[str]:
+    """Yield the names of the folders that `walk` yields: a path takes as long to make as a folder to list."""
     is_top, links = links is None, links or Links(root)
     passed_over: tuple[str, ...] = (HOUSEKEEPING,)
     if is_experiment(root):
@@ -238,8 +243,8 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
             warn_of_unlisted(root, error)
         return
     for name, is_link in folders:
-        if links.lead_on(f"{root}/{name}", is_link):
-            yield from walk(root / name, links)
+        if links.lead_on(os.path.join(root, name), is_link):
+            yield from walk_names(os.path.join(root, name), links)
 
 
 class Links:

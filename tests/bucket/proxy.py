@@ -52,6 +52,7 @@ class Faults:
         "skewed": (
             403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
         ),
+        "large": (413, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size"),
         "full": (507, "InsufficientStorage", "There is no space left for this object."),
     }  # fmt: skip
     """Faults that are an answer in place of the store's: status, code and message."""

@@ -151,6 +151,30 @@ def test_a_store_that_fails_now_and_then(tmp_path):
     assert push(tmp_path / "runs", store, with_files=False)[0].is_well
 
 
+def test_an_experiment_that_was_moved(tmp_path, store):
+    """It is shipped at its new path, and one note names both; what is at the former one stays."""
+    folder, *_ = make_tree(tmp_path / "runs")
+    sub = mlv.init_sub_exp(mlv.Exp.open(folder).checkpoints().save({"w": 1}, step=1), "squeeze")
+    sub.close()
+    push(tmp_path / "runs", store)
+    before = dict(store.content)
+    shutil.copytree(folder, tmp_path / "runs" / "clone", symlinks=True)
+    mlv.Exp.open(folder).move(tmp_path / "runs" / "archive")
+
+    pushing = Push(tmp_path / "runs", store)
+    planned = [note for each in pushing.experiments() for note in pushing.pending(each).notes]
+    moved = push(tmp_path / "runs", store)
+    again = push(tmp_path / "runs", store)
+
+    (note,) = [note for outcome in moved for note in outcome.notes]
+    assert planned == [note]
+    assert "at project0/e0 before, and goes to archive now: what is at project0/e0 stays" in note
+    assert all(outcome.is_well for outcome in moved)
+    assert {key: store.content[key] for key in before} == before
+    assert store.content["archive/files/notes.txt"] == b"notes 0"
+    assert [outcome.notes for outcome in again if outcome.notes or not outcome.is_empty] == []
+
+
 def test_a_refusal_ends_it(tmp_path):
     """Without the right to write nothing is tried again."""
 

@@ -314,6 +314,25 @@ def test_a_bucket_that_may_not_be_listed(tree, far):
     assert len(values(lake.open(url))) == 1
 
 
+def test_where_files_are_kept(tree, moto, tmp_path, monkeypatch):
+    """The files of a lake in a bucket are the user's own, are fetched anew where one was cut off, and need room."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = below(moto.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    found = mlv.find(tree, lake=url)
+    [path] = lake.open(url).files("metrics")
+    os.truncate(path, 50)
+
+    assert found.sql("select value from metrics").fetchall() == [(1.0,)]
+    [folder] = (tmp_path / "cache" / "mlv" / "lakes").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    (tmp_path / "full").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
+    with pytest.raises(LakeError, match=r"cannot be kept in .* set XDG_CACHE_HOME"):
+        mlv.find(tree, lake=url)
+
+
 def test_a_store_without_ranges(tree, rclone):
     """A lake on `rclone serve s3` is refused before anything is made: no table could be read."""
     url = below(rclone.bucket().url)

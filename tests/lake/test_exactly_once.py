@@ -251,4 +251,4 @@ def test_tasks_make_the_same_files_anywhere(tmp_path, monkeypatch, on):
         return {path.name: path.read_bytes() for path in (url / "metrics").rglob("part-*.parquet")}
 
     assert files(tmp_path / "here") == files(tmp_path / "there")
-    assert len(files(tmp_path / "here")) == 3
+    assert len(files(tmp_path / "here")) == 4

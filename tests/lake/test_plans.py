@@ -80,6 +80,18 @@ def test_tasks_are_limited():
     assert [[entry.path for entry in task] for task in tasks] == [["5", "5"], ["30"], ["1", "1", "1"], ["1"]]
 
 
+@pytest.mark.parametrize("count", [41, 79, 150])
+def test_tasks_are_even(count):
+    """Two or four workers have equally much to do, and the entries keep their order."""
+    entries = [replace(ENTRY, path=str(number), ranges=(Range("log", "", 0, 5, A),)) for number in range(count)]
+
+    tasks = plans.tasks_of(entries, most_bytes=1000, most_experiments=20)
+
+    assert [entry for task in tasks for entry in task] == entries
+    assert len(tasks) % 4 == 0
+    assert max(map(len, tasks)) - min(map(len, tasks)) <= 1
+
+
 def test_lines_of_runs_are_counted():
     """The lines of each run, however many runs there are, and whoever wrote them."""
     lines = [b'{"run":"r%d","seq":%d,"x":"{\\"run\\":\\"r1\\""}\n' % (number % 7, number) for number in range(50)]

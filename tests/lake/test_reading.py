@@ -54,6 +54,7 @@ experiments = st.fixed_dictionaries({
     "kind": st.sampled_from([None, "train", "prune"]),
     "mode": st.sampled_from([None, "min", "max"]),
     "runs": st.integers(1, 2),
+    "is_rewound": st.booleans(),
     "is_archived": st.booleans(),
 })  # fmt: skip
 trees = st.dictionaries(st.sampled_from(PATHS), experiments, min_size=3, max_size=len(PATHS))
@@ -85,19 +86,31 @@ PREDICATES = [
 
 
 def log(root, path, own):
-    """An experiment with one or two runs."""
+    """An experiment with its first run."""
     options = {"kind": own["kind"], "tags": own["tags"], "notes": own["notes"]}
     folder = root / path
     exp = mlv.Exp(folder.parent, folder.name, own["params"], capture=(), **options)
-    for number in range(own["runs"]):
-        exp = mlv.Exp.open(folder) if number else exp
-        with exp:
-            if own["mode"]:
-                exp.log.describe("loss", mode=own["mode"], summary="best", format=".3g")
-            for step, data in enumerate(own["metrics"]):
-                exp.log.at(epoch=step // 2)(data, step=step)
+    with exp:
+        log_run(exp, own)
+
+
+def log_again(root, path, own):
+    """A second run of it, from the beginning or from step 0 of the first one; and what is done to an experiment later."""
+    folder = root / path
+    if own["runs"] > 1:
+        options = {"rewind_to": 0} if own["is_rewound"] and any(own["metrics"]) else {}
+        with mlv.Exp.open(folder, **options) as exp:
+            log_run(exp, own)
     if own["is_archived"]:
         mlv.Exp.open(folder).archive()
+
+
+def log_run(exp, own):
+    """The metrics of a run."""
+    if own["mode"]:
+        exp.log.describe("loss", mode=own["mode"], summary="best", format=".3g")
+    for step, data in enumerate(own["metrics"]):
+        exp.log.at(epoch=step // 2)(data, step=step)
 
 
 def outcome(call, **options):
@@ -136,9 +149,10 @@ def test_nothing_differs(tree):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLV_INLINE", "1")  # written by this process, which is quicker
         root, url = Path(folder, "runs"), Path(folder, "lake")
-        for path, own in sorted(tree.items()):
-            log(root, path, own)
-        lake.build(root, url)
+        for step in (log, log_again):  # the lake takes up what is new
+            for path, own in sorted(tree.items()):
+                step(root, path, own)
+            lake.build(root, url)
         of_logs, of_lake = mlv.find(root), mlv.find(root, lake=url)
 
         assert of_lake.paths == of_logs.paths

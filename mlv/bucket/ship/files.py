@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
+from mlv import words
 from mlv.bucket import names, pending, published
 from mlv.bucket.positions import ShippedPosition
 from mlv.bucket.ship.announcement import Announcement
@@ -15,7 +16,7 @@ from mlv.bucket.ship.redactions import Redactions
 from mlv.bucket.ship.target import Target
 from mlv.bucket.store import Creation
 from mlv.capture.redaction import Redactor
-from mlv.errors import BucketError, ObjectDiffers
+from mlv.errors import BucketError, BucketUnreachable, ObjectDiffers
 
 _SAVE_S = 1.0
 """Between two records of the files that are up: of many files, each time all of them are written."""
@@ -37,6 +38,8 @@ class FileShipper:
         self._announcement, self._redactions = announcement, redactions
         self.refused: Mapping[str, BucketError] = {}
         """Reasons by path why the bucket, which answered, did not take files; those are tried again with the next call."""
+        self.lacks_only_refused = False
+        """Whether the latest call left nothing but files that the bucket refuses, and not only for the moment."""
         self._next_save = 0.0
 
     def ship(self, is_over: Callable[[], bool] = lambda: False, *, settled_s: float = 0.0) -> bool:
@@ -64,9 +67,11 @@ class FileShipper:
         with self._progress.lock:
             position.waiting = len(young) + len(refused)
             self.refused = refused
-            self._progress.refusal = Redactor().text(str(next(iter(refused.values()))), "problem") if refused else ""
+            self._progress.refusal = Redactor().text(_text_of(refused), "problem")
         self._redactions.remove_files(position)
         self._progress.save()
+        is_for_good = refused and not any(isinstance(error, BucketUnreachable) for error in refused.values())
+        self.lacks_only_refused = bool(is_for_good) and not (young or position.redacted)
         return not (young or refused or position.redacted)
 
     def _refusal(self, position: ShippedPosition, file: published.File) -> BucketError | None:
@@ -127,3 +132,9 @@ class FileShipper:
             if outcome is not Creation.DIFFERENT:
                 return name
         return None
+
+
+def _text_of(refused: Mapping[str, BucketError]) -> str:
+    """Return the reason of the first refusal, which names its file, and how many there are beside it."""
+    first = str(next(iter(refused.values()), ""))
+    return f"{first}; and {words.counted(len(refused) - 1, 'more file')}" if len(refused) > 1 else first

@@ -38,6 +38,8 @@ class Progress:
         self._position: ShippedPosition | None = None
         self._distrusts = False
         self._saved = b""
+        self._mark = b""
+        """That of the position's file when it was read or written here last."""
         self._beginning = threading.RLock()
         """Held while the bucket is asked how far it is."""
 
@@ -86,11 +88,13 @@ class Progress:
                 if problem:
                     positions.note(folder, url, self._target.path, problem)
                 return
+            if not self._is_ours():
+                self._position = None
+                return
             self._position.problem = problem or self.refusal
             content = positions.to_bytes(self._position)
             if content != self._saved:
-                positions.write(folder, url, content)
-                self._saved = content
+                self._saved, self._mark = content, positions.write(folder, url, content)
 
     def has_all_of(self, sizes: dict[str, int]) -> bool:
         """Return whether these bytes of each stream are shipped."""
@@ -101,17 +105,26 @@ class Progress:
         copy = copies.current(self._target.folder, inodes)
         self.present = inodes
         with self.lock:
-            if self._position is not None and self._position.copy == copy.name:
+            if self._position is not None and self._position.copy == copy.name and self._is_ours():
                 self.copy = copy
                 return self._position
+            self._position = None
         position = self._read(copy)
         with self.lock:
             self.copy, self._position, self._distrusts = copy, position, False
         return position
 
+    def _is_ours(self) -> bool:
+        """Return whether nobody else kept a position meanwhile, such as a push beside the process that ships the run.
+
+        Theirs may be further: writing ours over it would take back what it tells, so that the next call goes on from theirs.
+        """
+        return self._mark == positions.mark(self._target.folder, self._target.store.url)
+
     def _read(self, copy: Copy) -> ShippedPosition:
         """Return the position that is kept in the folder, as far as it holds, or else the one that the bucket tells."""
         url, path, boot = self._target.store.url, self._target.path, Owner.current().boot
+        self._mark = positions.mark(self._target.folder, url)  # before: one that comes meanwhile is read the next time
         stored = positions.read(self._target.folder, url)
         if self._distrusts or (stored is not None and stored.path != path):
             stored = None

@@ -172,7 +172,7 @@ def tail(
 
     path = choose.experiment_or_log(exp, root)
     url = urls.url_of(exp) or urls.url_of(root)
-    refresh = urls.Refresher(url) if follow and url is not None else None
+    refresh = urls.refresher(url) if follow and url is not None else None
     tail.run(
         path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json, refresh=refresh
     )  # fmt: skip
