@@ -21,7 +21,7 @@ import logs
 from bucket.laid import lay
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from lakes import append, make, metrics
+from lakes import append, bucket_with_lake, files_of_list, make, metrics, requests_of
 from strategies import metric_values, same, values
 
 import mlv
@@ -495,25 +495,15 @@ def test_odd_names_in_a_bucket(tree, monkeypatch):
 
 def test_requests_of_a_list(far, command, tmp_path, monkeypatch):
     """A list of a bucket with a lake takes fifteen requests, however many experiments there are, and the files once."""
-    bucket = far.bucket()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    base, mark, options = bucket.url.partition("?")
-    url, beside = f"{base}/runs{mark}{options}", f"{base}/runs/.mlv/lake{mark}{options}"
-    store = open_store(url)
-    for number in range(12):
-        folder = make(tmp_path / "runs" / f"e{number}")
-        append(folder, *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 4)))
-        lay(folder, store, folder.name)
-    lake.build(url, beside)
+    url, beside = bucket_with_lake(far.bucket().url, tmp_path / "runs", 12)
     expected = command("ls", url, "--fresh", "--json").stdout
     counts = []
     for _ in range(2):
-        far.requests(reset=True)
+        requests_of(far)
         assert command("ls", url).stdout.count("x=3") == 12
-        requests = far.requests()
-        counts.append(sum(requests.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE")))
+        counts.append(requests_of(far))
 
-    files = len(lake.open(beside).files("experiments")) + len(lake.open(beside).files("summaries"))
     assert counts[1] <= 15
-    assert counts[0] == counts[1] + files
+    assert counts[0] == counts[1] + files_of_list(beside)
     assert command("ls", url, "--json").stdout == expected
