@@ -283,6 +283,10 @@ def test_the_page_of_a_bucket(tree, monkeypatch):
     assert not mirrored(tree)
     assert page.get(f"api/exp/{rows['sub/e1']['id']}").json()["name"] == "e1"
     assert mirrored(tree) == ["e1"]
+    with mlv.Exp.open(tree / "sub" / "e1") as exp:
+        exp.log({"acc": 9.0})
+    lay(tree / "sub" / "e1", store, "sub/e1")
+    assert page.get(f"api/exp/{rows['sub/e1']['id']}").json()["metrics"]["acc"]["max"] == 9.0
     ids = ",".join(rows[path]["id"] for path in ("sub/e0", "sub/e1"))
     assert len(page.get("api/sparks", params={"ids": ids, "m": "acc"}).json()["curves"]) == 2
     assert mirrored(tree) == ["e0", "e1"]
