@@ -87,6 +87,7 @@ class LakeListing(LakeRoot):
             MissingExtra: duckdb is not installed.
         """
         super().__init__(lake, root)
+        self._root = root
         self.listing = self._read(self.as_of)
 
     def refresh(self) -> bool:
@@ -100,9 +101,8 @@ class LakeListing(LakeRoot):
             raise no_build(self.lake.url)
         if look.moment == self.as_of:
             return False
-        self.lake = Lake(self.lake.url)  # it may have been built anew
-        self.listing = self._read(look.moment)
-        self.as_of = look.moment
+        newer = LakeListing(Lake(self.lake.url), self._root)  # it may have been built anew, or of another source
+        self.lake, self.listing, self.as_of, self.subpath = newer.lake, newer.listing, newer.as_of, newer.subpath
         return True
 
     def _read(self, as_of: datetime) -> Listing:
@@ -115,10 +115,8 @@ class LakeListing(LakeRoot):
                 f"select e.* exclude (month, path), {path} as path, hash(e) as fingerprint from {RAW}.experiments e {within} "  # noqa: S608
                 f"order by created desc nulls last, id"
             ).to_arrow_table()
-            connection.register(
-                "chosen",
-                pa.table([experiments["id"], pa.array(range(experiments.num_rows), pa.int64())], names=["exp", "number"]),
-            )
+            numbers = pa.array(range(experiments.num_rows), pa.int64())
+            connection.register("chosen", pa.table([experiments["id"], numbers], names=["exp", "number"]))
             rows = connection.sql(
                 f"select c.number, {', '.join((*_TEXTS, *_NUMBERS))}, hash(s) as fingerprint from {RAW}.summaries s "  # noqa: S608
                 f"join chosen c on c.exp = s.exp order by c.number, s.position"

@@ -285,7 +285,7 @@ class _Site:
         """Send a file of an experiment, or a range of its bytes."""
         word = request.path_params["id"]
         query = request.query_params
-        index, path = self._index_of({"fresh": query.get("fresh", "")}, [word]), request.query_params.get("path", "")
+        index, path = self._index_of({"fresh": query.get("fresh", "")}, [word]), query.get("path", "")
         folder = index.row(word).digest.path
         folder = self._patient.answer(str(folder), lambda: index.current(word)).digest.path
         file = self._patient.answer(str(folder), lambda: files.named_file(folder, path), _LONG_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -52,6 +53,11 @@ def values(lake: Lake) -> list[tuple[str, str, int, Any]]:
     """Run, name, seq and value of each point, sorted."""
     table = lake.arrow("metrics", ["run", "name", "seq", "value"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True), key=str)
+
+
+def json_rows(table: Any) -> list[str]:
+    """The rows of an Arrow table, in an order of their own, of which no struct has an order."""
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table.to_pylist())
 
 
 def bucket_with_lake(url: str, tree: Path, count: int) -> tuple[str, str]:

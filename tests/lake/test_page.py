@@ -17,7 +17,7 @@ pytest.importorskip("starlette", reason="the page needs mlvlogger[ui]")
 pytest.importorskip("httpx", reason="starlette's client needs httpx")
 
 from bucket.laid import lay
-from lakes import append, bucket_with_lake, files_of_list, make, metrics, requests_of
+from lakes import append, bucket_with_lake, files_of_list, json_rows, make, metrics, requests_of
 
 import mlv
 from mlv import lake
@@ -144,16 +144,7 @@ def test_a_view_is_that_of_digests(tree):
     assert [str(field) for field in of_columns.schema if field.name not in ("params", "metrics")] == [
         str(field) for field in of_objects.schema if field.name not in ("params", "metrics")
     ]
-    rows = [sorted(map(flat, table.to_pylist()), key=lambda row: row["id"]) for table in (of_columns, of_objects)]
-    assert rows[0] == rows[1]
-
-
-def flat(row):
-    """A row of which no struct has an order."""
-    return {
-        name: json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict) else value
-        for name, value in row.items()
-    }
+    assert json_rows(of_columns) == json_rows(of_objects)
 
 
 def test_no_log_is_opened_for_the_list(tree, monkeypatch):
@@ -292,6 +283,10 @@ def test_the_page_of_a_bucket(tree, monkeypatch):
     assert not mirrored(tree)
     assert page.get(f"api/exp/{rows['sub/e1']['id']}").json()["name"] == "e1"
     assert mirrored(tree) == ["e1"]
+    with mlv.Exp.open(tree / "sub" / "e1") as exp:
+        exp.log({"acc": 9.0})
+    lay(tree / "sub" / "e1", store, "sub/e1")
+    assert page.get(f"api/exp/{rows['sub/e1']['id']}").json()["metrics"]["acc"]["max"] == 9.0
     ids = ",".join(rows[path]["id"] for path in ("sub/e0", "sub/e1"))
     assert len(page.get("api/sparks", params={"ids": ids, "m": "acc"}).json()["curves"]) == 2
     assert mirrored(tree) == ["e0", "e1"]

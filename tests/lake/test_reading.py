@@ -21,7 +21,7 @@ import logs
 from bucket.laid import lay
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from lakes import append, bucket_with_lake, files_of_list, make, metrics, requests_of
+from lakes import append, bucket_with_lake, files_of_list, json_rows, make, metrics, requests_of
 from strategies import metric_values, same, values
 
 import mlv
@@ -40,9 +40,11 @@ from mlv.errors import (
     QueryFailed,
 )
 from mlv.frozen import thawed
+from mlv.lake.listing import LakeListing
 from mlv.lake.record import Look, note_look, read_look
 from mlv.lake.summaries import EXACT
 from mlv.query.digest import STATS, Depth
+from mlv.query.sql.views import experiments as experiments_view
 from mlv.store import layout
 
 PATHS = ["a", "a/x", "a-b", "b", "b/kind/y", "B", "a/x/z", "c d"]
@@ -159,6 +161,7 @@ def test_nothing_differs(tree):
         assert of_lake.paths == of_logs.paths
         ours, theirs = of_lake.digests(Depth.METRICS), of_logs.digests(Depth.METRICS)
         assert [one.path for one, other in zip(ours, theirs, strict=True) if not alike(one, other)] == []
+        assert json_rows(LakeListing(lake.Lake(url), root).experiments()) == json_rows(experiments_view(ours))
         frame, expected = of_lake.frame(stats=STATS), of_logs.frame(stats=STATS)
         assert list(zip(frame.columns, frame.dtypes, strict=True)) == list(zip(expected.columns, expected.dtypes, strict=True))
         assert reprs(frame) == reprs(expected)
