@@ -68,8 +68,12 @@ class BucketSource:
         unread = [key for key, news in marks if key not in self._news and not list(paths_of(news.exp))]
         with ThreadPoolExecutor(_REQUESTS) as pool:
             self._news.update(zip(unread, pool.map(self._path_in, unread), strict=True))
-        for key, news in marks:
-            yield from filter(None, [self._news[key]] if key in self._news else paths_of(news.exp))
+            marked = (filter(None, [self._news[key]] if key in self._news else paths_of(news.exp)) for key, news in marks)
+            paths = dict.fromkeys(path for each in marked for path in each)
+            # Together: a day of a large laboratory has tens of thousands, and each waits for an answer.
+            for _ in pool.map(self._experiment, paths):
+                pass
+        yield from paths
 
     def _path_in(self, key: str) -> str:
         """Return the path that a mark of news holds; empty where it cannot be read."""

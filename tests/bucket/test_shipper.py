@@ -768,6 +768,43 @@ def test_lines_that_come_during_a_request(tmp_path):
     assert sum(key.endswith(".gz") for key in store.content) == 1
 
 
+def test_a_stream_that_is_replaced_while_another_one_is_shipped(tmp_path):
+    """Its lines go up as they are now, also where the files are looked at in between by the other thread."""
+
+    def replace(call, key):
+        if call == "create" and "/log.d/" in key and not looks:
+            (experiment.folder / "val.log.jsonl").unlink()
+            looks.append(experiment.shipper.ship_files())
+            experiment.log("val", 30)
+
+    looks = []
+    store = MemoryStore(replace)
+    experiment = Experiment(tmp_path / "exp", store)
+    for stream in ("log", "val"):
+        experiment.log(stream, 10)
+
+    experiment.shipper.ship_lines()
+
+    copy = copy_of(experiment.folder)
+    assert {stream: shipped(store)[copy, stream] for stream in ("log", "val")} == {
+        stream: experiment.lines(stream) for stream in ("log", "val")
+    }
+
+
+def test_a_log_that_is_replaced_before_former_copies_are_settled(tmp_path, store):
+    """It is another copy from then on, whose lines the next call ships."""
+    experiment = Experiment(tmp_path / "exp", store)
+    experiment.log("log", 10)
+    experiment.shipper.ship_lines()
+    shutil.rmtree(experiment.folder / ".mlv/shipped")
+    (experiment.folder / "log.jsonl").write_bytes(b"{}\n" * 30)
+
+    experiment.shipper.settle_former()
+    experiment.shipper.ship_lines()
+
+    assert shipped(store)[copy_of(experiment.folder), "log"] == b"{}\n" * 30
+
+
 def test_a_line_longer_than_a_segment(tmp_path, store):
     """It is one segment of its own."""
     experiment = Experiment(tmp_path / "exp", store)

@@ -215,7 +215,7 @@ def test_a_damaged_segment(tmp_path, store):
 
 def test_a_large_segment(tmp_path, store, monkeypatch):
     """It is not held in memory, and judged as any other: damaged ones give nothing, overlapping ones their new bytes."""
-    monkeypatch.setattr("mlv.bucket.verifying.IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr("mlv.bucket.bucket_subject.IN_MEMORY_BYTES", 10)
     exp = made(tmp_path)
     lay(exp.path, store, parts=3)
     keys = sorted(key for key in store.content if key.startswith("log.d/"))
