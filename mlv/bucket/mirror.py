@@ -31,18 +31,9 @@ from mlv.bucket.mirror_state import MirrorState, read_state, write_state
 from mlv.bucket.mirrored import MirroredExperiment, ShrunkListing
 from mlv.bucket.mirrored_files import MirroredFiles, remove_files, without_path
 from mlv.bucket.store import ObjectStore, open_store
-from mlv.bucket.urls import checked_url
+from mlv.bucket.urls import checked_url, refuse_missing_folder
 from mlv.digests import sha256
-from mlv.errors import (
-    BucketMissing,
-    ExperimentBusy,
-    FileUnusable,
-    InvalidArgument,
-    MlvError,
-    MlvWarning,
-    NoSuchObject,
-    NotAnExperiment,
-)
+from mlv.errors import ExperimentBusy, FileUnusable, InvalidArgument, MlvError, MlvWarning, NoSuchObject, NotAnExperiment
 from mlv.notices import warn
 from mlv.store import attached, blobs, layout, opening
 from mlv.store.mirrors import foreign_owner, is_mirrored, mirrors_folder
@@ -85,8 +76,7 @@ class Mirror:
         """
         base, options = checked_url(url)
         parts = urlsplit(base)
-        if parts.scheme == "file" and not os.path.isdir(unquote(parts.path)):
-            raise BucketMissing(f"{url}: there is no such folder; correct the URL", url=url)
+        refuse_missing_folder(url)
         self._store = store or open_store(url)
         self.url = url
         self.prefix = unquote(parts.path).strip("/")

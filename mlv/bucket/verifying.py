@@ -16,7 +16,7 @@ from mlv.bucket.bucket_subject import bucket_subject
 from mlv.bucket.listing import ListedExperiment, listed
 from mlv.bucket.mirror import tell
 from mlv.bucket.store import ObjectStore, open_store
-from mlv.bucket.urls import checked_url
+from mlv.bucket.urls import checked_url, refuse_missing_folder
 from mlv.errors import InvalidArgument, MlvError, NoSuchObject, NotAnExperiment
 from mlv.executors import On, executor_of, run_tasks
 
@@ -44,7 +44,7 @@ def verify_url(url: str, expect: str | None = None, *, with_files: bool = False,
         BucketError: The bucket cannot be read.
         MissingExtra: `obstore` is not installed.
     """
-    store = store or open_store(url)
+    store = store or _opened(url)
     address, _ = checked_url(url)
     there = listed(store.objects())
     if "" not in there.experiments:
@@ -71,7 +71,7 @@ def verify_below(
         BucketError, MissingExtra, TaskNotDone: As `verify_url` and `run_tasks`. Where one of several experiments cannot be
             read, its error is a result.
     """
-    store = store or open_store(url)
+    store = store or _opened(url)
     address, _ = checked_url(url)
     there = listed(store.objects())
     if (own := there.experiments.get("")) is not None:
@@ -91,6 +91,11 @@ def verify_below(
         )
         for results in run_tasks(executor, _judged, tasks):
             yield from results
+
+
+def _opened(url: str) -> ObjectStore:
+    refuse_missing_folder(url)
+    return open_store(url)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, listed
 from mlv.bucket.segments import chain, end
 from mlv.bucket.store import ObjectStore, open_store
+from mlv.bucket.urls import refuse_missing_folder
 from mlv.errors import FileUnusable, MlvWarning, NoSuchObject
 from mlv.lake.plans import LogKey
 from mlv.lake.sources import BLOCK, LogFile
@@ -34,7 +35,12 @@ class BucketSource:
     """The experiments at and below a URL, as `mlv push` lays them there."""
 
     def __init__(self, root: str) -> None:
-        """Open the bucket; no request is made."""
+        """Open the bucket; no request is made.
+
+        Raises:
+            BucketMissing: It is a folder that is not there.
+        """
+        refuse_missing_folder(root)
         self.root = root
         self._store: ObjectStore = open_store(root)
         self._listed: dict[str, ListedExperiment] = {}

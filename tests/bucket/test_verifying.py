@@ -390,6 +390,10 @@ def test_the_command_with_a_root(command, tmp_path):
     assert "files/conf.txt is not there" in done.stdout
     assert done.stdout.endswith("2 experiments: 1 intact, 1 missing\n")
 
+    done = command("verify", f"{url}/typo")
+    assert (done.returncode, done.stderr) == (2, f"mlv: {url}/typo: there is no such folder; correct the URL\n")
+    assert not (tmp_path / "bucket" / "typo").exists()
+
 
 def test_several_at_once(command, tmp_path):
     """Of several words that name experiments in buckets each is judged by what lies there, files included."""

@@ -25,7 +25,7 @@ import mlv
 from mlv import lake
 from mlv.bucket import names
 from mlv.bucket.store import open_store
-from mlv.errors import BucketDenied, LakeBusy, LakeError, MlvWarning
+from mlv.errors import BucketDenied, BucketMissing, LakeBusy, LakeError, MlvWarning
 from mlv.lake import upkeep
 from mlv.lake.lease import FOLDER, alone
 from mlv.lake.tables import LakeTables
@@ -246,6 +246,14 @@ def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch
     os.utime(new, (0, 0))
     assert lake.open(url).files("summaries") == [new]
     assert [os.path.exists(path) for path in (old, new)] == [False, True]
+
+
+def test_a_source_that_is_not_there(bucket, tmp_path):
+    """The URL of a folder that is not there is an error, and makes neither the folder nor a lake."""
+    for build in (lake.build, lake.rebuild):
+        with pytest.raises(BucketMissing, match="no such folder; correct the URL"):
+            build(f"{bucket}/typo", tmp_path / "lake")
+    assert list(tmp_path.iterdir()) == []
 
 
 def damaged(bucket, key):
