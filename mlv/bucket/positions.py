@@ -32,6 +32,8 @@ _TAIL = 1024
 _WRITTEN_WITHIN_NS = 10_000_000_000
 """Longest time that writing it takes; of a slower disk the bucket is asked once more."""
 _MARK_BYTES = 64
+_BROUGHT_BACK = "brought back"
+"""In the place of a boot, and of no machine's: the bucket is to be asked how far it is."""
 _LINE = 4096
 """Bytes of a line within which its time stands."""
 
@@ -205,6 +207,8 @@ def note(folder: Path, url: str, path: str, problem: str) -> None:
     """Keep the reason why nothing of an experiment can be shipped now."""
     position = read(folder, url) or ShippedPosition(url, path, "", "")
     position.problem = problem
+    if position.is_restored:
+        position.boot = _BROUGHT_BACK  # what is written now looks as if it never was
     write(folder, url, to_bytes(position))
 
 

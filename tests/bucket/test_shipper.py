@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import shutil
+from contextlib import suppress
 from datetime import datetime, timezone
 
 import pytest
@@ -245,6 +246,27 @@ def test_two_processes_at_once(tmp_path):
     assert len(segments_made(store)) == count
 
 
+def test_the_files_of_two_processes(tmp_path):
+    """One that is shipped while another process keeps its position is remembered, not read back, and the copy is whole."""
+
+    def push_meanwhile(call, key):
+        if call == "create" and key.endswith("notes.txt"):
+            other = Shipper(folder, "a/b", store)
+            other.ship_lines()
+            other.ship_files(lambda: True)  # killed before the first of them
+            other.save()
+
+    store = MemoryStore(after=push_meanwhile)
+    folder = finished(tmp_path)
+    shipper = Shipper(folder, "a/b", store)
+    shipper.ship_lines()
+
+    assert shipper.ship_files()
+    assert "files/notes.txt" in positions.read(folder, store.url).files
+    assert ("get", "a/b/files/notes.txt") not in store.requests
+    assert shipper.mark_whole()
+
+
 def ship(folder, store, path="a/b", **options):
     shipper = Shipper(folder, path, store, **options)
     shipper.ship_lines()
@@ -352,12 +374,13 @@ def test_a_folder_that_was_restored_from_a_backup(tmp_path, store, age_s):
     """Other lines than those that were shipped since are another copy, also where all files are the same ones."""
     folder = finished(tmp_path)
     ship(folder, store)
+    position = positions.position_path(folder, store.url)
+    os.link(position, tmp_path / "kept")  # else a file system may give its inode to the one that is overwritten
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     log(folder, 30)
     ship(folder, store)
     for path, content in before.items():
         path.write_bytes(content)
-    position = positions.position_path(folder, store.url)
     fields = positions.loads(before[position])
     if age_s:  # the backup is older than this test, and an earlier version wrote it
         fields["written_ns"] -= age_s * 10**9
@@ -368,6 +391,36 @@ def test_a_folder_that_was_restored_from_a_backup(tmp_path, store, age_s):
     ship(folder, store)
 
     assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_a_folder_that_was_restored_while_the_store_was_away(tmp_path):
+    """The reason that is noted meanwhile does not make the position one that can be trusted."""
+    store, is_away = MemoryStore(lambda call, key: away() if is_away else None), []
+    folder = finished(tmp_path)
+    ship(folder, store)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    log(folder, 30)
+    ship(folder, store)
+    for path, content in before.items():
+        path.write_bytes(content)
+    position = positions.position_path(folder, store.url)
+    position.write_text(json.dumps({**positions.loads(before[position]), "written_ns": 0}))
+    log(folder, 7)
+    is_away.append(True)
+    shipper = Shipper(folder, "a/b", store)
+    with pytest.raises(BucketUnreachable) as raised:
+        shipper.ship_lines()
+    shipper.save(str(raised.value))
+    is_away.clear()
+
+    assert positions.read(folder, store.url).problem == "away"
+    shipper.ship_lines()
+
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def away():
+    raise BucketUnreachable("away")
 
 
 def log(folder, count):
@@ -457,6 +510,36 @@ def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
         assert not any(secret.encode() in _plain(key, content) for key, content in store.content.items())
         assert not any(before in key for key in store.content if not key.startswith(".mlv/news"))
         assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("count", range(4))
+def test_a_redaction_whose_settling_ends_early(tmp_path, count):
+    """Whichever segment is the last one that is deleted before the store goes away, the next push deletes the others."""
+    secret, deleted = "hunter2-hunter2", []
+
+    def go_away(call, key):
+        if call == "delete":
+            deleted.append(key)
+            if len(deleted) == count + 1:
+                away()
+
+    store = MemoryStore(go_away)
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    shipper = Shipper(exp.path, "a/b", store)
+    for number in range(3):
+        exp.log("note", {"text": f"{secret} {number}"})
+        exp.flush()
+        shipper.ship_lines()
+    exp.close()
+    shipper.ship_lines()
+    list(redact(exp.path, [secret]))
+    with suppress(BucketUnreachable):
+        ship(exp.path, store)
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+    assert len(deleted) > count
 
 
 def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):

@@ -96,6 +96,11 @@ class Progress:
             if content != self._saved:
                 self._saved, self._mark = content, positions.write(folder, url, content)
 
+    def keeps(self, position: ShippedPosition) -> bool:
+        """Return whether a position is still the one that is kept, and not let go for that of another process."""
+        with self.lock:
+            return self._position is position
+
     def has_all_of(self, sizes: dict[str, int]) -> bool:
         """Return whether these bytes of each stream are shipped."""
         return self._position is not None and self._position.has_all_of(sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from itertools import chain
@@ -111,7 +111,7 @@ class Redactions:
         if _UNSHIPPED in states.values():
             return  # replaced since the lines were shipped: the next call settles it
         if _REDACTED in states.values():
-            held = [segment for stream in by_stream if states[stream] != _OTHER for segment in by_stream[stream]]
+            held = [segment for stream in by_stream if states[stream] != _OTHER for segment in _last_first(by_stream[stream])]
             # The marks first: without the segments they tell of a loss.
             self._target.delete([*marks, *(self._target.key(segment.key) for segment in held)], "hold what was redacted")
         if others := [stream for stream, state in states.items() if state == _OTHER]:
@@ -187,6 +187,15 @@ def _shipped_paths(position: ShippedPosition, path: str) -> list[str]:
         return [path]
     pattern = re.compile(".+".join(map(re.escape, path.split(MASK))) + "(/.+)?", re.DOTALL)
     return [shipped for shipped in position.files if pattern.fullmatch(shipped)]
+
+
+def _last_first(own: Collection[Segment]) -> list[Segment]:
+    """Return segments in an order to delete them in: where that fails, the next call can compare those that are left.
+
+    It reads them from the first byte up to a hole, so that no hole may arise before the last one is gone.
+    """
+    used = [piece.segment for piece in segments.chain(own)]
+    return [*(segment for segment in own if segment not in used), *reversed(used)]
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
