@@ -6,7 +6,7 @@ The file is a hint. Without it a listing of the bucket tells as much, and shippi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,6 +101,10 @@ class ShippedPosition:
     def stream(self, name: str) -> StreamPosition:
         """Return the position of a stream, which may begin here."""
         return self.streams.setdefault(name, StreamPosition())
+
+    def note_redacted(self, paths: Iterable[str]) -> None:
+        """Note files that were redacted."""
+        self.redacted += [path for path in paths if path not in self.redacted]
 
     def has_all_of(self, sizes: dict[str, int]) -> bool:
         """Return whether these bytes of each stream are shipped."""

@@ -542,6 +542,32 @@ def test_a_redaction_whose_settling_ends_early(tmp_path, count):
     assert len(deleted) > count
 
 
+def test_a_redaction_during_which_the_machine_is_started_anew(tmp_path):
+    """The objects of files are removed although the process that shipped the line that tells of it is gone."""
+    secret, striking = "hunter2-hunter2", []
+
+    def strike(call, key):
+        if striking and call == "create":
+            raise Killed
+
+    store = MemoryStore(after=strike)
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp, exp.file("notes.txt", "w") as file:
+        file.write(f"notes {secret}")
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+    striking.append(True)
+    with pytest.raises(Killed):
+        ship(exp.path, store)
+    striking.clear()
+    position = positions.position_path(exp.path, store.url)
+    position.write_text(json.dumps({**positions.loads(position.read_bytes()), "boot": "an earlier one"}))
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+    assert any(key.startswith("a/b/files/notes.txt") for key in store.content)
+
+
 def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):
     """The key that holds the secret is named, and readers get the younger version, with the lines that tell of it."""
     secret = "hunter2-hunter2"

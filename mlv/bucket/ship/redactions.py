@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import chain
-from typing import Any
 
 from mlv import wire
 from mlv.bucket import copies, names, published, segments
 from mlv.bucket.contents import DamagedSegment
 from mlv.bucket.names import Segment
 from mlv.bucket.positions import ShippedPosition
+from mlv.bucket.ship import stream_files
 from mlv.bucket.ship.progress import Progress
 from mlv.bucket.ship.segment_objects import SegmentObjects
 from mlv.bucket.ship.target import Target
 from mlv.bucket.store import StoredObject
-from mlv.encoding import loads
 from mlv.store import claims, layout
 from mlv.store.masking import MASK
 from mlv.store.seals import is_redacted, run_and_seq
@@ -167,18 +166,10 @@ class RedactionsReader:
             if wire.REDACTED in line:
                 self.are_any = True
                 with self._lock:
-                    self._position.redacted += [path for path in _redacted_files(line) if path not in self._position.redacted]
+                    self._position.note_redacted(stream_files.redacted_files(line))
         # A long line of any other type is not kept.
         is_kept = len(chunk) - end < _KEPT_BYTES or chunk.find(wire.REDACTED, end, end + _HEAD_BYTES) >= 0
         self._remainder = chunk[end:] if is_kept else b""
-
-
-def _redacted_files(line: bytes) -> Iterator[str]:
-    """Yield the paths of the files that a `redacted` event names."""
-    with suppress(ValueError, KeyError, TypeError):
-        event: Mapping[str, Any] = loads(line)
-        if event["type"] == "redacted":
-            yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
 def _shipped_paths(position: ShippedPosition, path: str) -> list[str]:
