@@ -590,6 +590,8 @@ def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):
     there = listed(store.objects()).experiments["a/b"]
     assert len(there.metas) == 2
     assert store.content[f"a/b/{there.metas[-1].key}"] == (exp.path / "meta.json").read_bytes()
+    del store.content["a/b/meta.json"]  # by somebody who may
+    assert listed(store.objects()).experiments["a/b"].metas == there.metas[-1:]
     assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
 
 
