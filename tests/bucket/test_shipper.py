@@ -16,7 +16,7 @@ from mlv.audit.redact import redact
 from mlv.bucket import names, positions, segments
 from mlv.bucket.listing import listed
 from mlv.bucket.shipper import Shipper
-from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
+from mlv.errors import BucketDenied, BucketError, BucketUnreachable, MlvWarning, ObjectDiffers
 from mlv.store import layout
 from mlv.store.files import replace_file
 
@@ -482,6 +482,31 @@ def test_a_store_that_refuses_to_delete(tmp_path):
 
     assert shipper.mark_whole()
     assert len(shipper.shipped.notes) == 1
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+
+
+def test_a_store_that_takes_no_larger_segments(tmp_path):
+    """The small ones stay, as behind a proxy that limits requests; it is told once, and the copy is whole."""
+
+    def refuse(call, key):
+        segment = names.segment_of(key.removeprefix("a/b/"))
+        if call == "create" and segment is not None and len(segments_made(store)) > 6:
+            raise BucketError("too large")
+
+    store = MemoryStore(refuse)
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    shipper = Shipper(exp.path, "a/b", store, merged_at_once=2)
+    for step in range(5):
+        exp.log({"loss": step}, step=step)
+        exp.flush()
+        shipper.ship_lines()
+    exp.close()
+    shipper.ship_lines()
+    shipper.ship_files()
+    shipper.merge()
+
+    assert shipper.mark_whole()
+    assert shipper.shipped.notes == ["memory://bucket: small segments stay. too large"]
     assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
 
 
