@@ -186,7 +186,7 @@ def _last_first(own: Collection[Segment]) -> list[Segment]:
     It reads them from the first byte up to a hole, so that no hole may arise before the last one is gone.
     """
     used = [piece.segment for piece in segments.chain(own)]
-    return [*(segment for segment in own if segment not in used), *reversed(used)]
+    return [*(set(own) - set(used)), *reversed(used)]
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
