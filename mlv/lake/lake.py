@@ -18,7 +18,7 @@ from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
-from mlv.lake.tables import LakeTables, checked
+from mlv.lake.tables import LakeTables, checked, files_of
 from mlv.optional import package
 from mlv.query.sql.engine import SETTINGS, literal
 from mlv.store import keys
@@ -147,7 +147,7 @@ class Lake:
     def _fetched(self, opened: Any, table: str) -> list[str]:
         root, mirror = self.uri(table), Path(self._folder(table))
         # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
-        names = [unquote(path) for path in package("pyarrow", "lake").table(opened.get_add_actions())["path"].to_pylist()]
+        names = [unquote(path) for path in files_of(opened)["path"].to_pylist()]
         if "://" not in root:
             return [os.path.join(root, name) for name in names]
         lacking = [name for name in names if not (mirror / name).exists()]
@@ -198,7 +198,7 @@ class Lake:
         tables = {}
         for table in TABLES:
             opened = self.delta(table)
-            actions = package("pyarrow", "lake").table(opened.get_add_actions(flatten=True))
+            actions = files_of(opened)
             tables[table] = {
                 "rows": sum(actions["num_records"].to_pylist()), "files": actions.num_rows,
                 "bytes": sum(actions["size_bytes"].to_pylist()), "version": opened.version(), "uri": self.uri(table),

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.lake.columns import MONTH
-from mlv.lake.tables import LakeTables, for_each_table, translated
+from mlv.lake.tables import LakeTables, files_of, for_each_table, translated
 from mlv.optional import package
 
 MOST_FILES = 64
@@ -44,9 +44,7 @@ def _maintain(tables: LakeTables, name: str, now: datetime, retention_h: int) ->
 
 def _counts(table: Any) -> Counter[str]:
     """Return the number of files of each month."""
-    pa = package("pyarrow", "lake")
-    actions = pa.table(table.get_add_actions(flatten=True))
-    return Counter(actions[f"partition.{MONTH}"].to_pylist())
+    return Counter(files_of(table)[f"partition.{MONTH}"].to_pylist())
 
 
 def _has_ended(month: str, now: datetime) -> bool:
