@@ -44,7 +44,7 @@ from benchmarks import (
     ui,
     writer,
 )  # fmt: skip
-from benchmarks.figures import Figure, as_markdown, as_text
+from benchmarks.figures import Figure, as_markdown, as_text, command_line
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "call": calls.call,
@@ -115,11 +115,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     about = "What mlv costs, beside W, the same by hand: a dict with the time, orjson.dumps, os.write to an O_APPEND file."
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
-    parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=f"one of {', '.join(ROWS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--markdown", action="store_true", help="print the table for docs/reference/figures.md")
+    parser = command_line("python -m benchmarks", about, ROWS)
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     return parser.parse_args()
 

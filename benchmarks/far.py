@@ -23,9 +23,9 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from benchmarks import lake
-from benchmarks.figures import Figure, absent, as_markdown, as_text, plain
+from benchmarks.figures import Figure, absent, as_markdown, as_text, command_line, plain
 from benchmarks.many import experiments
-from benchmarks.measuring import folder, timed_ms
+from benchmarks.measuring import folder, timed_ms, variables
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from tests.bucket import servers
@@ -178,17 +178,6 @@ def shipper(ground: Ground) -> list[Figure]:
 # Requests.
 
 
-@contextmanager
-def _variables(**values: str) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def _python(source: str, *arguments: object, **variables: str) -> str:
     """Run a script in an interpreter of its own, and return what it prints."""
     path = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
@@ -330,12 +319,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.far", description=__doc__.splitlines()[0])
+    parser = command_line("python -m benchmarks.far", __doc__.splitlines()[0], ROWS)
     parser.add_argument("--url", help="a real bucket, instead of moto behind the proxy")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
-    parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=f"one of {', '.join(ROWS)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--markdown", action="store_true", help="print the table for docs/reference/figures.md")
     return parser.parse_args()
 
 
@@ -351,7 +336,7 @@ def _ground(options: argparse.Namespace) -> Iterator[Ground]:
             for stored in store.objects():
                 store.delete(stored.key)
         return
-    with servers.running_moto() as moto, servers.running_proxy(moto, delay_s=DELAY_S) as proxy, _variables(**moto.variables):
+    with servers.running_moto() as moto, servers.running_proxy(moto, delay_s=DELAY_S) as proxy, variables(moto.variables):
         yield Ground(proxy.bucket().url, proxy, options.quick)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -50,6 +52,17 @@ def plain(what: str, unit: str, mlv: float, bar: float) -> Figure:
 def absent(what: str) -> Figure:
     """A row that says why nothing could be measured."""
     return Figure(what, "", None, math.nan, math.nan, "")
+
+
+def command_line(prog: str, about: str, rows: Iterable[str]) -> argparse.ArgumentParser:
+    """The options of a command that measures rows and prints the table."""
+    names = list(rows)
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--markdown", action="store_true", help="print the table for docs/reference/figures.md")
+    return parser
 
 
 def as_text(figures: Sequence[Figure]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,6 +52,18 @@ def folder(in_memory: bool = False) -> Iterator[Path]:
     place = "/dev/shm" if in_memory and os.path.isdir("/dev/shm") else None
     with TemporaryDirectory(prefix="mlv-bench-", dir=place, ignore_cleanup_errors=True) as path:
         yield Path(path)
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the block."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def experiment(savedir: Path) -> Exp:

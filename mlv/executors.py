@@ -1,36 +1,25 @@
-"""Executors: where the tasks of one call are run, in this process, in others, on Dask, or on any `concurrent.futures.Executor`.
-
-Processes are started anew by `mlv.interpreter`, not forked, and not by `multiprocessing`, which would import the script again:
-no `__main__` guard is needed, and notebooks may do it. Each answers what comes through its standard input, and ends with that,
-whatever has ended this process: nobody is left behind.
-"""
+"""Executors: where the tasks of one call run, in this process, in others, on Dask, or on any `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import re
-import signal
-import struct
-import subprocess
 import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import IO, Any, NamedTuple, TypeVar, Union
+from typing import Any, TypeVar, Union
 
-from mlv import settings
+from mlv import interpreter, settings
 from mlv.errors import InvalidArgument, TaskNotDone
-from mlv.interpreter import OUR_MLV, is_python, module_path
 from mlv.notices import warn
 from mlv.optional import package
-from mlv.tasks import Warned, running
-from mlv.words import printable
+from mlv.remote_tasks import TaskAnswer, answer_elsewhere, answer_here, answer_of, line_of, mlv_version, shortened, task_bytes
+from mlv.workers import WorkerProcess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,13 +28,7 @@ On = Union[Executor, int, str, None]
 """Where tasks are run: None in this process, a number in so many others, or an address."""
 TRIES = 3
 """Workers may be killed for reasons of their own, such as too little memory; a task that three were lost with is given up."""
-_PROGRAM = f"""
-import sys
-PATH = sys.argv[1:]
-{OUR_MLV}
-from mlv.executors import serve
-serve()
-"""
+_PROGRAM = "from mlv import remote_tasks, workers; workers.serve(remote_tasks.answer_question)"
 _MOST_PROCESSES = 1024
 """More are a slip of the finger, which would end with the machine."""
 _IN_FLIGHT = 256
@@ -53,8 +36,6 @@ _IN_FLIGHT = 256
 _LOOK_S = 0.5
 """Between two looks whether those are there that a result is waited for from."""
 _ENDING_S = 5.0
-_SIZE = struct.Struct("<Q")
-_LONGEST_NAME = 300
 
 
 @contextmanager
@@ -143,31 +124,15 @@ def _advice(on: Any) -> str:
     return f" has the unknown scheme {scheme!r}" if separator else " names no executor"
 
 
-# A task, and its way to a worker and back.
-
-
-class TaskAnswer(NamedTuple):
-    """What became of a task."""
-
-    result: Any
-    error: Exception | None
-    warned: Warned
-
-
-class RemoteTraceback(Exception):
-    """The lines of a worker's code where an exception was raised."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
 class _Attempts:
     """A task, submitted again when the worker that had it ends."""
 
     def __init__(self, executor: Executor, function: Callable[[Any], Any], task: Any) -> None:
         self._executor, self._task = executor, task
         self._is_here = isinstance(executor, ThreadPoolExecutor)
-        self._call = (answer, function, task) if self._is_here else (answer_elsewhere, _version(), _sent(function, task))
+        self._call = (
+            (answer_here, function, task) if self._is_here else (answer_elsewhere, mlv_version(), task_bytes(function, task))
+        )
         self._future = self._submitted()
 
     def answer(self) -> TaskAnswer:
@@ -179,14 +144,14 @@ class _Attempts:
         for is_last in (*(False,) * (TRIES - 1), True):
             try:
                 answer = self._awaited()
-                return answer if self._is_here else _received(answer)
+                return answer if self._is_here else answer_of(answer)
             except (BrokenExecutor, CancelledError) as error:
                 if is_last:
-                    raise self._not_done(f"was lost {TRIES} times with its worker ({_line(error)})") from error
+                    raise self._not_done(f"was lost {TRIES} times with its worker ({line_of(error)})") from error
             except TaskNotDone:
                 raise
             except Exception as error:  # of the executor: those of the task are in its answer
-                raise self._not_done(f"cannot be run by a worker: {_line(error)}") from error
+                raise self._not_done(f"cannot be run by a worker: {line_of(error)}") from error
             self._future = self._submitted()
         raise AssertionError  # the last attempt returns or raises
 
@@ -198,7 +163,7 @@ class _Attempts:
         try:
             return self._executor.submit(*self._call)
         except Exception as error:
-            raise self._not_done(f"is not taken by the executor ({_line(error)})") from error
+            raise self._not_done(f"is not taken by the executor ({line_of(error)})") from error
 
     def _awaited(self) -> Any:
         while not wait([self._future], _LOOK_S).done:
@@ -211,70 +176,8 @@ class _Attempts:
             raise self._not_done("waits in vain: the Dask scheduler is gone. Start one, and run this again")
 
     def _not_done(self, problem: str) -> TaskNotDone:
-        name = _shortened(str(self._task))
+        name = shortened(str(self._task))
         return TaskNotDone(f"the task {name} {problem}", task=name)
-
-
-def answer(function: Callable[[Any], Any], task: Any) -> TaskAnswer:
-    """Run a task."""
-    with running() as warned:
-        try:
-            return TaskAnswer(function(task), None, warned)
-        except Exception as error:
-            return TaskAnswer(None, error, warned)
-
-
-def answer_elsewhere(version: str, question: bytes) -> bytes:
-    """Run a task that another process has sent, if that has this version of mlv."""
-    if version != _version():
-        return _answered(TaskAnswer(None, TaskNotDone(f"a worker has mlv {_version()}: install {version} there, as here"), []))
-    try:
-        function, task = pickle.loads(question)  # noqa: S301 - of the process that gave this one its work
-    except Exception as error:
-        text = f"a worker cannot read its task ({_line(error)}): the function must be one of a module that it can import"
-        return _answered(TaskAnswer(None, TaskNotDone(text), []))
-    return _answered(answer(function, task))
-
-
-def _sent(function: Callable[[Any], Any], task: Any) -> bytes:
-    try:
-        return pickle.dumps((function, task), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        text = f"{function!r:.100} with {_shortened(str(task))} cannot be sent to another process: {_line(error)}"
-        raise InvalidArgument(f"{text}. Give a function of a module, and values that pickle takes", task=task) from error
-
-
-def _answered(answer: TaskAnswer) -> bytes:
-    """Return an answer as bytes: of an error also where it was raised, of what cannot be sent the reason."""
-    trace = "".join(traceback.format_exception(answer.error)) if answer.error is not None else ""
-    try:
-        content = pickle.dumps((answer, trace), pickle.HIGHEST_PROTOCOL)
-        if answer.error is not None:
-            pickle.loads(content)  # noqa: S301 - just made: many exceptions can be pickled, and not be made again
-    except Exception as error:
-        reason = _line(answer.error) if answer.error is not None else f"its result cannot be sent: {_line(error)}"
-        return pickle.dumps((TaskAnswer(None, TaskNotDone(f"a task failed in its worker: {reason}"), answer.warned), trace))
-    return content
-
-
-def _received(content: bytes) -> TaskAnswer:
-    answer, trace = pickle.loads(content)  # noqa: S301 - of a worker that has run our own code
-    if answer.error is not None:
-        answer.error.__cause__ = RemoteTraceback(trace)
-    return answer  # type: ignore[no-any-return]
-
-
-def _version() -> str:
-    return str(sys.modules["mlv"].__version__)
-
-
-def _line(error: BaseException) -> str:
-    return _shortened(f"{type(error).__name__}: {error}".rstrip(": "))
-
-
-def _shortened(text: str) -> str:
-    text = printable(text)
-    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]} ..."
 
 
 # The executors.
@@ -302,7 +205,7 @@ class WorkerProcesses(Executor):
         if not 1 <= count <= _MOST_PROCESSES:
             text = f"on={count}: give a number of processes, 1 or more and at most {_MOST_PROCESSES}; None is this process"
             raise InvalidArgument(text, on=count)
-        if not is_python(sys.executable or ""):
+        if not interpreter.is_available():
             raise InvalidArgument(
                 f"on={count}: {sys.executable or 'this program'} is no Python to start processes with", on=count
             )
@@ -310,12 +213,12 @@ class WorkerProcesses(Executor):
         self._threads = ThreadPoolExecutor(count, "mlv")
         self._own = threading.local()
         self._lock = threading.Lock()
-        self._workers: set[_Worker] = set()
+        self._workers: set[WorkerProcess] = set()
         self._is_over = False
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Send a task to a process that has nothing to do, as soon as there is one."""
-        return self._threads.submit(self._ask, _sent(_called, (function, args, kwargs)))
+        return self._threads.submit(self._ask, task_bytes(_called, (function, args, kwargs)))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes; where tasks are cancelled, those that have begun end with them."""
@@ -332,7 +235,8 @@ class WorkerProcesses(Executor):
     def _ask(self, question: bytes) -> Any:
         worker = getattr(self._own, "worker", None) or self._started()
         try:
-            answer = _received(worker.ask(question))
+            worker.send(question)
+            answer = answer_of(worker.receive())
         except (OSError, EOFError) as gone:
             del self._own.worker
             with self._lock:
@@ -342,11 +246,12 @@ class WorkerProcesses(Executor):
             raise answer.error
         return answer.result
 
-    def _started(self) -> _Worker:
+    def _started(self) -> WorkerProcess:
         with self._lock:
             if self._is_over:
                 raise BrokenProcessPool("the processes are ended")
-            self._own.worker = worker = _Worker()
+            environment = {**_KEPT_MEMORY, **os.environ, **settings.as_environment(), **_ONE_THREAD}
+            self._own.worker = worker = WorkerProcess(_PROGRAM, environment=environment)
             self._workers.add(worker)
         return worker
 
@@ -354,45 +259,6 @@ class WorkerProcesses(Executor):
 def _called(call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
     function, args, kwargs = call
     return function(*args, **kwargs)
-
-
-class _Worker:
-    """A process that answers one question after the other."""
-
-    def __init__(self) -> None:
-        # A session of its own: Ctrl-C ends the process that waits for it, and with that this one.
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path()],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-            env={**_KEPT_MEMORY, **os.environ, **settings.as_environment(), **_ONE_THREAD},
-        )  # fmt: skip
-
-    def ask(self, question: bytes) -> bytes:
-        """Send a question, and wait for its answer.
-
-        Raises:
-            OSError, EOFError: The process has ended.
-        """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        _write(self._process.stdin, question)
-        return _read(self._process.stdout)
-
-    def kill(self) -> None:
-        """End the process in the middle of a task: the thread that waits for its answer notices."""
-        self._process.kill()
-
-    def end(self) -> str:
-        """End the process, which has nothing to do, and return how it ended, in words."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # it is gone
-                pipe.close()  # type: ignore[union-attr]
-        try:
-            code = self._process.wait(_ENDING_S)
-        except subprocess.TimeoutExpired:  # a disk that hangs holds it
-            self._process.kill()
-            code = self._process.wait()
-        return f"a process ended by {signal.Signals(-code).name}" if code < 0 else f"a process ended with status {code}"
 
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
@@ -403,31 +269,6 @@ _KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_
 Else each array of a task is mapped and unmapped anew, and the kernel, which clears each page, takes a tenth of the time of a
 build: all processes wait for the same memory.
 """
-
-
-def serve() -> None:
-    """Run the tasks that come through the standard input, until it ends."""
-    # What a task reads or prints must not come between the questions and the answers.
-    with open(os.dup(0), "rb") as questions, open(os.dup(1), "wb") as answers, open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(2, 1)
-        with suppress(EOFError, BrokenPipeError):
-            while True:
-                _write(answers, answer_elsewhere(_version(), _read(questions)))
-
-
-def _write(file: IO[bytes], content: bytes) -> None:
-    file.write(_SIZE.pack(len(content)))
-    file.write(content)
-    file.flush()
-
-
-def _read(file: IO[bytes]) -> bytes:
-    head = file.read(_SIZE.size)
-    content = file.read(*_SIZE.unpack(head)) if len(head) == _SIZE.size else None
-    if content is None or len(content) < _SIZE.unpack(head)[0]:
-        raise EOFError
-    return content
 
 
 class _Dask(Executor):
@@ -444,7 +285,7 @@ class _Dask(Executor):
         try:
             self._client = distributed.Client(f"tcp://{address}", set_as_default=False, name="mlv")
         except (OSError, TimeoutError) as error:
-            text = f"no Dask scheduler answers at dask://{address} ({_line(error)}): start one, or give its address"
+            text = f"no Dask scheduler answers at dask://{address} ({line_of(error)}): start one, or give its address"
             raise TaskNotDone(text, on=f"dask://{address}") from error
         self._executor = self._client.get_executor(pure=False)
         self.in_flight = max(_IN_FLIGHT, 2 * sum(self._client.nthreads().values()))

@@ -19,6 +19,12 @@ By its file: the folder that it lies in may hold other modules, and comes last; 
 """
 
 
+def command(program: str) -> list[str]:
+    """Return the command that runs a program in a new interpreter, once that has imported our mlv."""
+    # Without site: it starts sooner, and no `.pth` file of the user's runs.
+    return [sys.executable, "-I", "-S", "-c", f"import sys\nPATH = sys.argv[1:]\n{OUR_MLV}{program}", *module_path()]
+
+
 def module_path() -> list[str]:
     """Return the folders that this process imports from, without the current one and the script's; mlv's own last."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -35,6 +41,7 @@ def _has_cwd() -> bool:
         return False
 
 
-def is_python(executable: str) -> bool:
-    """Return whether a program is an interpreter, and not another one that has Python within."""
-    return "python" in os.path.basename(executable).lower() or "pypy" in os.path.basename(executable).lower()
+def is_available() -> bool:
+    """Return whether this process runs in an interpreter, and not in another program that has Python within."""
+    program = os.path.basename(sys.executable or "").lower()
+    return "python" in program or "pypy" in program

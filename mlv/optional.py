@@ -20,7 +20,9 @@ def package(module: str, extra: str | None = "frame") -> Any:
         __import__(module)  # the fastest way for a module that is imported already: each block of a log asks dozens of times
     except ImportError as error:
         name = module.partition(".")[0]
-        text = f"this needs {name}, which cannot be imported ({error}): pip install {f'mlvlogger[{extra}]' if extra else name}"
+        # In quotes: zsh, the shell of macOS, takes brackets for a pattern.
+        wanted = f"'mlvlogger[{extra}]'" if extra else name
+        text = f"this needs {name}, which cannot be imported ({error}): pip install {wanted}"
         raise MissingExtra(text, package=name, extra=extra) from error
     return sys.modules[module]
 

@@ -15,7 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
@@ -270,6 +270,22 @@ def on(request: pytest.FixtureRequest) -> Iterator[Any]:
             yield pool
     else:
         yield {"here": None, "number": 2, "address": "processes:2"}[request.param]
+
+
+class Elsewhere(Executor):
+    """A machine on which a folder is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Run a task while the folder is away."""
+        away = self._folder.with_name("away")
+        self._folder.rename(away)
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments, **options))
+        away.rename(self._folder)
+        return future
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:

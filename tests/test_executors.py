@@ -19,7 +19,8 @@ import work
 from conftest import EXECUTORS, wait_until
 
 from mlv.errors import InvalidArgument, MlvWarning, TaskNotDone, UnknownMetric
-from mlv.executors import TRIES, answer_elsewhere, executor_of, run_tasks
+from mlv.executors import TRIES, executor_of, run_tasks
+from mlv.remote_tasks import answer_elsewhere
 
 
 def is_alive(path):

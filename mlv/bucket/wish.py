@@ -9,7 +9,7 @@ import orjson
 
 from mlv import settings
 from mlv.bucket.push import path_below
-from mlv.bucket.store import normal_url
+from mlv.bucket.urls import normal_url
 from mlv.errors import InvalidArgument
 from mlv.frozen import FrozenRecord
 from mlv.optional import package

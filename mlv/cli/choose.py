@@ -14,6 +14,7 @@ from mlv.cli import urls
 from mlv.errors import FileUnusable, InvalidArgument, MlvError, NotAnExperiment
 from mlv.store import layout
 from mlv.store.meta import read_meta
+from mlv.store.paths import unread_address
 from mlv.words import address_problem, did_you_mean
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
@@ -149,6 +150,8 @@ def no_address(path: Path | str | None, argument: str) -> None:
         urls.refuse(path, argument)
     if path == "":
         raise InvalidArgument(f"{argument} '' is empty: give a path, or `.` for the current folder", path="")
+    if path is not None and argument in _READ and unread_address(path) is not None:
+        path = urls.with_slashes(path)
     problem = address_problem(path)
     if problem is not None:
         raise InvalidArgument(f"{argument} {str(path)!r} {problem}", path=str(path))
@@ -179,7 +182,7 @@ def _concerns(out: Path, path: object) -> bool:
     return own == other or own.startswith(os.path.join(other, "")) or other.startswith((os.path.join(own, ""), beside))
 
 
-def readable_root(root: Path) -> Path:
+def readable_root(root: Path | str) -> Path:
     """Accept a folder to search for experiments, or the URL of a bucket, for a command that only reads.
 
     Raises:
@@ -187,7 +190,7 @@ def readable_root(root: Path) -> Path:
         BucketError, NotAnExperiment, MissingExtra, ExperimentBusy, FileUnusable: As `urls.folder`.
     """
     url = urls.url_of(root)
-    return checked_root(root) if url is None else urls.folder(url)
+    return checked_root(Path(root)) if url is None else urls.folder(url)
 
 
 def checked_root(root: Path) -> Path:

@@ -187,7 +187,7 @@ def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetim
     if lake is None:
         rows = [read_row(path, None, now, is_whole=as_json) for path in paths]
     else:
-        by_path = {row.path: row for row in lakes.rows(lake, root, now, is_whole=as_json)}
+        by_path = {row.path: row for row in lakes.rows(lake, root, is_whole=as_json)}
         rows = [by_path[str(path)] for path in paths]
     if as_json:
         for row in rows:

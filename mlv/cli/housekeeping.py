@@ -30,7 +30,8 @@ def chosen(names: Sequence[str] | None, where: str | None, root: Path) -> list[P
     from mlv.experiment.experiments import find  # with SQL: commands on named experiments do without
 
     real = set(map(os.path.realpath, named))
-    below = find(choose.checked_root(root), where=where).paths
+    # As they are now: a lake may be a day old, and a failed run of then may go on.
+    below = find(choose.checked_root(root), where=where, fresh=True).paths
     matching = [path for path in below if not named or os.path.realpath(path) in real]
     if not matching:
         raise InvalidArgument(f"no experiment matches --where {where}: see `mlv ls --where`", where=where)

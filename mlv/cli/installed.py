@@ -69,7 +69,7 @@ def _needed(requirements: list[tuple[str, str]]) -> Check:
 def _extra(extra: str, requirements: list[tuple[str, str]]) -> Check:
     text, wrong = _versions(requirements)
     if wrong:
-        return Check("python", f"extra {extra}", f"{text}; for all of it: pip install {_DISTRIBUTION}[{extra}]", NOTE)
+        return Check("python", f"extra {extra}", f"{text}; for all of it: pip install '{_DISTRIBUTION}[{extra}]'", NOTE)
     return Check("python", f"extra {extra}", text)
 
 

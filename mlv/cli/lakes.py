@@ -40,7 +40,7 @@ def opened(root: Path, lake: str | None, fresh: bool) -> LakeReader | None:
     return reader
 
 
-def rows(reader: LakeReader, root: Path, now: datetime, *, is_whole: bool = False) -> Iterator[Row]:
+def rows(reader: LakeReader, root: Path, *, is_whole: bool = False) -> Iterator[Row]:
     """Yield the row of each experiment of a lake, parents before their sub-experiments; the paths begin with the root."""
     shown = {} if is_whole else reader.shown(METRICS_SHOWN)
     top = os.fspath(root)
@@ -52,15 +52,16 @@ def rows(reader: LakeReader, root: Path, now: datetime, *, is_whole: bool = Fals
             values = {name: summary.value for name, summary in digest.metrics.items() if summary.has_value}
             metrics = [(name, value, None) for name, value in list(values.items())[:METRICS_SHOWN]]
             whole = {"tags": list(digest.tags), "metrics": values, "damaged": []}
-        yield _row(record, begin + path.replace("/", os.sep) if path else top, metrics, now, whole)
+        yield _row(record, begin + path.replace("/", os.sep) if path else top, metrics, reader.as_of, whole)
 
 
 def _row(
-    record: Mapping[str, Any], path: str, metrics: list[tuple[str, Any, str | None]], now: datetime, whole: Mapping[str, Any]
+    record: Mapping[str, Any], path: str, metrics: list[tuple[str, Any, str | None]], as_of: datetime, whole: Mapping[str, Any]
 ) -> Row:
     created, started = record["created_utc"], record["started_utc"]
-    is_running = started is not None and record["status"] == "running"
-    duration_s = (now - parse_time(started)).total_seconds() if is_running else record["duration_s"]
+    duration_s = record["duration_s"]
+    if started is not None and record["status"] == "running":  # whether it went on longer the lake cannot tell
+        duration_s = max(duration_s or 0.0, (as_of - parse_time(started)).total_seconds())
     texts = [[name, words.number(value, form)] for name, value, form in metrics]
     return Row(
         path, layout.name_of(path), record["made_as"], record["id"], record["kind"], created, record["parent"],

@@ -41,7 +41,7 @@ def run(root: Path, as_json: bool, with_archived: bool = False, lake: LakeReader
     """
     if lake is not None:
         gc.disable()
-        rows = list(lakes.rows(lake, root, datetime.now(timezone.utc), is_whole=as_json)) or _refuse_none(root)
+        rows = list(lakes.rows(lake, root, is_whole=as_json)) or _refuse_none(root)
         if not as_json:
             _print_rows(rows, root, Screen(), with_archived)
         for row in (rows if with_archived else without_archived(rows)) if as_json else ():

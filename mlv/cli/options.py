@@ -22,6 +22,10 @@ def _default_folder(ctx: typer.Context, param: typer.CallbackParam, value: Path)
     return Path(os.path.relpath(named)) if named.is_relative_to(Path.cwd()) else named
 
 
+def _default_address(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
+    return str(_default_folder(ctx, param, Path(value))) if value == "." else value
+
+
 Root = Annotated[
     Path,
     typer.Argument(
@@ -31,6 +35,16 @@ Root = Annotated[
         callback=_default_folder,
     ),
 ]
+Address = Annotated[
+    str,
+    typer.Argument(
+        metavar="ROOT",
+        help="Folder to search for experiments, at any depth.",
+        show_default="MLV_DIR, or the current one",
+        callback=_default_address,
+    ),
+]
+"""As `Root`, where an address of another machine may stand as well: a path would lose one of two slashes."""
 Experiment = Annotated[
     str, typer.Argument(metavar="EXP", help="Path, beginning of an ID, or name below --root.", show_default=False)
 ]

@@ -28,7 +28,7 @@ def run(url: str, dst: Path, *, where: str | None, files: bool, dry_run: bool, a
     mirror = Mirror(address)
     refreshed = mirror.refresh()
     notices = refreshed.notices
-    chosen = refreshed.folders if where is None else find(mirror.folder, where=where).paths
+    chosen = refreshed.folders if where is None else find(mirror.folder, where=where, fresh=True).paths
     if not chosen:
         say(f"no experiment at or below {address!r} matches --where {where}")
         return True

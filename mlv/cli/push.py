@@ -14,7 +14,7 @@ from typing import Any
 from mlv import words
 from mlv.bucket.patience import ShippingPatience, Stop, jittered
 from mlv.bucket.push import Push
-from mlv.bucket.shipper import Shipped
+from mlv.bucket.ship.effects import Shipped
 from mlv.bucket.store import open_store
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, progress_bar, say, styled

@@ -34,11 +34,11 @@ def run(
     name: str | None,
     stream: str | None,
     as_lines: bool,
-    refresh: Callable[[], None] | None = None,
+    refresh: Callable[[], bool] | None = None,
 ) -> None:
     """Print the last events of an experiment, or of a log file that belongs to none, then those that follow until it is over.
 
-    `refresh` is called again and again meanwhile, to bring lines from elsewhere.
+    `refresh` is called again and again meanwhile, to bring lines from elsewhere; it returns False where it could not.
 
     Raises:
         NotAnExperiment: There is no readable meta.json.
@@ -66,12 +66,11 @@ def run(
             sys.stdout.flush()
 
 
-def _refreshing(refresh: Callable[[], None], is_over: Callable[[], bool]) -> Callable[[], bool]:
+def _refreshing(refresh: Callable[[], bool], is_over: Callable[[], bool]) -> Callable[[], bool]:
     """Return a test that brings new lines before it looks whether it is over."""
 
     def look() -> bool:
-        refresh()
-        return is_over()
+        return refresh() and is_over()
 
     return look
 

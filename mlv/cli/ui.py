@@ -42,7 +42,7 @@ def run(
             remote.serve(*address, _show, port=port, opens=opens)
         return
     url = urls.url_of(root)
-    folder = choose.readable_root(Path(root))
+    folder = choose.readable_root(root)
     if not built.is_built():
         say(built.NOT_BUILT)
 

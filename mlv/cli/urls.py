@@ -8,27 +8,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
+from typing import TYPE_CHECKING
 
 from mlv import words
 from mlv.cli.screen import say
-from mlv.errors import InvalidArgument, MlvError, NotAnExperiment
+from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.store import layout
 from mlv.store.mirrors import is_mirrored
-from mlv.store.paths import BUCKETS
+from mlv.store.paths import BUCKETS, unread_address
+
+if TYPE_CHECKING:
+    from mlv.bucket.refresher import Refresher
 
 _URL = re.compile(rf"({'|'.join(BUCKETS)}):/+(.*)", re.DOTALL)
 _ENDPOINT = re.compile(r"(?<=[=])(https?):/+")
 _MOST_NAMED = 3
-LOOK_EVERY_S = 3.0
-"""Seconds between two looks for new segments, of commands that follow."""
+_LOOK_S = 1.0
+"""Seconds between two questions of a thread whether it is time to look for new segments."""
 
 
 def url_of(word: str | os.PathLike[str]) -> str | None:
     """Return the URL of a bucket that a word is, None for a path of this machine.
 
     A path of the library, which has one slash for two, is taken for the URL that it was.
+
+    Raises:
+        InvalidArgument: It is an address of another scheme.
     """
+    if (problem := unread_address(word)) is not None:
+        shown = words.url_without_secrets(with_slashes(word))
+        raise InvalidArgument(f"{shown!r} {problem}", path=shown)
+    return _bucket_url(word)
+
+
+def with_slashes(word: str | os.PathLike[str]) -> str:
+    """Return an address with the two slashes of which a path has one."""
+    return re.sub(r":/+", "://", os.fspath(word), count=1)
+
+
+def _bucket_url(word: str | os.PathLike[str]) -> str | None:
     match = _URL.fullmatch(os.fspath(word))
     if match is None:
         return None
@@ -83,35 +101,18 @@ def refuse(word: str | os.PathLike[str], argument: str) -> None:
     Raises:
         InvalidArgument: The word is one.
     """
-    url = url_of(word)
+    url = _bucket_url(word)
     if url is not None:
         advice = f"`mlv pull {url} DIR` brings them into a folder"
         raise InvalidArgument(f"{argument} {url!r} is in a bucket, whose experiments are only read: {advice}", path=url)
 
 
-class Refresher:
-    """Looks for new segments now and then, for commands that follow a mirror; it waits for a store or a disk in trouble."""
+def refresher(url: str) -> Refresher:
+    """Return what looks for new segments of a mirror that was brought up to date a moment ago."""
+    from mlv.bucket.mirror import Mirror  # paths of this machine do without
+    from mlv.bucket.refresher import Refresher
 
-    def __init__(self, url: str) -> None:
-        """Take the URL of a mirror that was brought up to date a moment ago."""
-        from mlv.bucket.mirror import Mirror  # paths of this machine do without
-
-        self._mirror = Mirror(url)
-        self._next = monotonic() + LOOK_EVERY_S
-        self._problem = ""
-
-    def __call__(self) -> None:
-        """Bring the mirror up to date, if the last time was long enough ago."""
-        if monotonic() < self._next:
-            return
-        try:
-            self._mirror.refresh()
-            self._problem = ""
-        except MlvError as error:  # the store is away, or there is no room for the mirror just now
-            if str(error) != self._problem:
-                self._problem = str(error)
-                say(f"{error}; trying again")
-        self._next = monotonic() + LOOK_EVERY_S
+    return Refresher(Mirror(url), say)
 
 
 @contextmanager
@@ -120,10 +121,10 @@ def refreshing(url: str | None) -> Iterator[None]:
     if url is None:
         yield
         return
-    refresh, is_done = Refresher(url), Event()
+    refresh, is_done = refresher(url), Event()
 
     def look() -> None:
-        while not is_done.wait(LOOK_EVERY_S):
+        while not is_done.wait(_LOOK_S):
             refresh()
 
     thread = Thread(target=look, name="mlv refresher", daemon=True)
@@ -132,4 +133,4 @@ def refreshing(url: str | None) -> Iterator[None]:
         yield
     finally:
         is_done.set()
-        thread.join(LOOK_EVERY_S)
+        thread.join(_LOOK_S)

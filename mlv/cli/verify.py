@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -29,15 +29,15 @@ def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
     return show(verify(path.parent, expect, logical_stream_of(path)) if path.is_file() else verify(path, expect), as_json)
 
 
-def run_url(url: str, as_json: bool, expect: str | None = None, *, with_files: bool = False) -> bool:
-    """Print the verdict on an experiment in a bucket, as `run`; nothing is written to a disk.
+def run_url(url: str, as_json: bool, expect: str | None = None, on: str | None = None, *, with_files: bool = False) -> bool:
+    """Print the verdict on the experiment at a URL, or on each below it; nothing is written to a disk.
 
     Raises:
-        InvalidArgument, NotAnExperiment, BucketError, MissingExtra: As `verify_url`.
+        InvalidArgument, NotAnExperiment, BucketError, MissingExtra, TaskNotDone: As `verify_below`.
     """
-    from mlv.bucket.verifying import verify_url  # experiments on a disk do without
+    from mlv.bucket.verifying import verify_below  # experiments on a disk do without
 
-    return show(verify_url(url, expect, with_files=with_files), as_json)
+    return _show_all(verify_below(url, expect, on, with_files=with_files), as_json)
 
 
 def show(report: Report, as_json: bool) -> bool:
@@ -59,9 +59,14 @@ def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str
         raise InvalidArgument(
             f"--expect is the digest of one experiment, and there are {len(folders)}: name one", expect=expect
         )
+    return _show_all(_judged(folders, on, with_files), as_json)
+
+
+def _show_all(results: Iterable[Judged], as_json: bool) -> bool:
+    """Print the verdict on each experiment, and how many have it; return whether all are `intact`."""
     screen = None if as_json else Screen()
     counts: Counter[str] = Counter()
-    for judged in _judged(folders, on, with_files):
+    for judged in results:
         counts[judged.report.verdict if judged.report is not None else _UNREADABLE] += 1
         if judged.report is not None:
             _print(judged.report, screen)
@@ -69,9 +74,9 @@ def run_many(folders: Sequence[Path], as_json: bool, expect: str | None, on: str
             print_json({"path": str(judged.path), "error": judged.error})
         else:
             screen.show(styled(words.printable(f"{_UNREADABLE}  {judged.path}: {judged.error}"), "bold red"))
-    if screen is not None and len(folders) > 1:
+    if screen is not None and counts.total() > 1:
         numbers = ", ".join(f"{counts[name]} {name}" for name in (*VERDICTS, _UNREADABLE) if counts[name])
-        screen.show(styled(f"{words.counted(len(folders), 'experiment')}: {numbers}"))
+        screen.show(styled(f"{words.counted(counts.total(), 'experiment')}: {numbers}"))
     return set(counts) == {"intact"}
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
-from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, OnlyRead, ParamsConflict
+from mlv.errors import InvalidArgument, MetaEdited, OnlyRead, ParamsConflict
 from mlv.experiment.exp_checkpoints import Checkpoints
 from mlv.experiment.exp_housekeeping import Housekeeping
 from mlv.experiment.exp_identity import Identity
@@ -33,15 +32,13 @@ from mlv.experiment.opening.captures import (
 )
 from mlv.experiment.opening.ranks import checked_ranks, this_launch_rank
 from mlv.experiment.opening.rendezvous import may_be_apart, together
-from mlv.experiment.opening.setup import ExpComponents, Making, checked_tags, later_captures, recover_if_needed, wishes_of
+from mlv.experiment.opening.setup import ExpComponents, Making, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.session import DRAIN_TIMEOUT_S, Session, session_in_this_process
 from mlv.frozen import FrozenDict, frozen
-from mlv.notices import warn
 from mlv.projections.outputs import checked_outputs
 from mlv.state import State
 from mlv.store import layout
 from mlv.store import meta as meta_
-from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
 from mlv.store.paths import bucket_url, checked_path
 from mlv.transport.wishes import Wishes
@@ -254,39 +251,6 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         exp._set(components)
         return exp
 
-    # Above and below.
-
-    @property
-    def parent(self) -> Exp | None:
-        """The experiment whose checkpoint this one began from, None if it has none.
-
-        Raises:
-            NotAnExperiment: It is not where it was, nor is any experiment around this one the parent.
-        """
-        parent = self._meta.content.get("parent") or {}
-        parent_id = parent.get("id")
-        if parent_id is None:
-            return None
-        from mlv.store import moves  # `import mlv` does without
-
-        path = str(parent.get("path", ".."))
-        for folder in chain(moves.candidates(self._folder, path, parent_id), self._folder.parents):
-            if layout.is_experiment(folder) and parent_id in known_ids(folder):
-                return Exp.open(folder)
-        expected = os.path.normpath(self._folder / path)
-        raise NotAnExperiment(
-            f"the parent {parent_id} of {self._folder} is neither at {expected} nor around it: move it back, or open it by its "
-            f"path",
-            path=expected,
-        )
-
-    @property
-    def sub_exps(self) -> list[Exp]:
-        """The experiments below this one that name it as their parent, in order of path; one that cannot be read warns."""
-        below = (folder for folder in layout.walk(self._folder) if folder != self._folder)
-        ids = known_ids(self._folder)
-        return [Exp.open(folder) for folder in below if _parent_id(folder) in ids]
-
     # Logging.
 
     @property
@@ -344,28 +308,6 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
                 session.emit("params", self._redactor.params(new))
         if new and self._params is not None:
             object.__setattr__(self, "_params", frozen({**self._params, **new}))
-        warn_of_redactions(self._redactor)
-
-    def add_tags(self, *tags: str) -> None:
-        """Add tags: an event of type `tags`.
-
-        Tags are no run: where this process has none in the experiment, they are written at once, beside the runs, whose
-        status, start and duration stay, also while another process goes on with one.
-
-        Raises:
-            InvalidArgument: One is no text.
-            NotAnnotated: Nothing can be written into the folder.
-        """
-        self._writable().annotate("tags", {"tags": checked_tags(tags, self._redactor)})
-        warn_of_redactions(self._redactor)
-
-    def add_note(self, text: str) -> None:
-        """Add a note: an event of type `note`, written as tags are.
-
-        Raises:
-            NotAnnotated: Nothing can be written into the folder.
-        """
-        self._writable().annotate("note", {"text": self._redactor.text(str(text), "note")})
         warn_of_redactions(self._redactor)
 
     def summarize(self, values: Mapping[str, Any]) -> None:
@@ -444,19 +386,10 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
 def _opened_folder(path: Any, into: Any, rewind_to: Any, rank: int) -> Path:
     """Return the folder of an experiment that is opened; one in a bucket is brought to this machine."""
     if into is None and bucket_url(path) is None:
-        return checked_path(path, "path")
+        return checked_path(path, "path", is_read=True)
     from mlv.experiment.opening import elsewhere  # `import mlv` does without
 
     return elsewhere.read_folder(path) if into is None else elsewhere.bring(path, into, rewind_to, rank)
-
-
-def _parent_id(folder: Path) -> str | None:
-    try:
-        parent = meta_.read_meta(folder).content.get("parent")
-    except NotAnExperiment as error:
-        warn(str(error), MlvWarning)
-        return None
-    return parent.get("id") if isinstance(parent, dict) else None
 
 
 def _refuse_changes(recorded: Mapping[str, Any], requested: Mapping[str, Any], name: str) -> None:

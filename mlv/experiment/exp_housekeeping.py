@@ -1,4 +1,4 @@
-"""The calls of an Exp that keep a folder of experiments in order: tags taken away, the archive, moving and removing."""
+"""The calls of an Exp that keep a folder of experiments in order: tags, notes, the archive, moving and removing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.opening.setup import checked_tags
 from mlv.store.mirrors import is_mirrored
 from mlv.store.paths import checked_path
@@ -31,6 +32,28 @@ class Housekeeping:
         def _writable(self) -> Session: ...
 
         def _state(self) -> State: ...
+
+    def add_tags(self, *tags: str) -> None:
+        """Add tags: an event of type `tags`.
+
+        Tags are no run: where this process has none in the experiment, they are written at once, beside the runs, whose
+        status, start and duration stay, also while another process goes on with one.
+
+        Raises:
+            InvalidArgument: One is no text.
+            NotAnnotated: Nothing can be written into the folder.
+        """
+        self._writable().annotate("tags", {"tags": checked_tags(tags, self._redactor)})
+        warn_of_redactions(self._redactor)
+
+    def add_note(self, text: str) -> None:
+        """Add a note: an event of type `note`, written as tags are.
+
+        Raises:
+            NotAnnotated: Nothing can be written into the folder.
+        """
+        self._writable().annotate("note", {"text": self._redactor.text(str(text), "note")})
+        warn_of_redactions(self._redactor)
 
     def remove_tags(self, *tags: str) -> None:
         """Take tags away, also those it was made with: an event of type `tags_removed`, written as tags are.

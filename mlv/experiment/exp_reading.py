@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlv.errors import MlvWarning
 from mlv.events import Event
 from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
-from mlv.state import Rewind, State
+from mlv.notices import warn
+from mlv.state import LOST_AFTER, Rewind, State
 from mlv.store import layout
 from mlv.store.meta import Meta
+from mlv.store.mirrors import is_mirrored
 
 if TYPE_CHECKING:
     import pandas
@@ -59,11 +62,13 @@ class Readings:
             type: One type, or several.
             name: A pattern over names: `*` is one segment, `**` any number, `{epoch:int}` one that `frame` makes a column of.
             stream: One stream only, such as `log` or `val`.
-            follow: Go on with the events to come, in the order in which they arrive, until no run is going on.
+            follow: Go on with the events to come, in the order in which they arrive, until no run is going on. In a bucket,
+                look for them every 3 s.
 
         Raises:
             InvalidPattern: The pattern cannot be read.
             InvalidArgument: There is no such type; or, when they are read, no such stream.
+            MlvError: With `follow`, while they are read: the bucket could not be read for 5 minutes, of which a warning tells.
         """
         from mlv.query.tail import Status  # `import mlv` does without
 
@@ -71,7 +76,22 @@ class Readings:
         if not follow:
             return events
         status = Status(self._folder, str(self._meta.content.get("created", "")))
-        return events.follow(lambda: status() != "running")
+        refresh = self._refresh_of_bucket()
+        # A bucket that is away tells nothing of the run.
+        return events.follow(lambda: refresh() and status() != "running")
+
+    def _refresh_of_bucket(self) -> Callable[[], bool]:
+        """Return a function that brings new segments of an experiment in a bucket now and then, and whether it could."""
+        if not is_mirrored(self._folder):
+            return lambda: True
+        from mlv.bucket.mirror import mirror_of  # experiments of this machine do without
+        from mlv.bucket.refresher import Refresher
+
+        mirror = mirror_of(self._folder)
+        if mirror is None:
+            return lambda: True
+        patience_s = LOST_AFTER.total_seconds()
+        return Refresher(mirror, lambda text: warn(text, MlvWarning), is_fresh=False, patience_s=patience_s)
 
     def history(
         self,

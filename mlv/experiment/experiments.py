@@ -9,10 +9,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
-from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
 from mlv.experiment.digest_reader import DigestReader, depth_of, opened, without_copies
 from mlv.experiment.exp import Exp
 from mlv.experiment.experiments_families import FamilyCalls
+from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest
@@ -67,7 +68,7 @@ def find(
     """
     if (lake is not None or not fresh) and (reader := _lake_reader(root, lake, fresh)) is not None:
         return in_lake(reader, kind, where, tags)
-    folder = checked_path(root, "root") if (url := bucket_url(root)) is None else _mirrored(url)
+    folder = checked_path(root, "root", is_read=True) if (url := bucket_url(root)) is None else _mirrored(url)
     if not folder.is_dir():
         subject = "is a file" if folder.exists() else "does not exist"
         raise InvalidArgument(f"root {str(root)!r} {subject}: give a folder that holds experiments", root=str(root))
@@ -89,7 +90,7 @@ def _lake_reader(root: Any, lake: str | os.PathLike[str] | None, fresh: bool) ->
         return None  # most programs know no lake, and need none of its packages
     from mlv.lake.reading import reader_of  # `import mlv` does without
 
-    return reader_of(root if bucket_url(root) is not None else checked_path(root, "root"), lake, fresh=fresh)
+    return reader_of(root if bucket_url(root) is not None else checked_path(root, "root", is_read=True), lake, fresh=fresh)
 
 
 def _checked_filter(kind: str | None, where: str | Mapping[str, Any] | None, tags: str | Iterable[str] | None) -> _Filter:
@@ -99,6 +100,10 @@ def _checked_filter(kind: str | None, where: str | Mapping[str, Any] | None, tag
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{subject}={value!r} is of type {type(value).__name__}: give a text", value=value)
     return _Filter(kind, where, frozenset(required_tags))
+
+
+def _gone(folder: Path) -> str:
+    return f"{folder} does not hold the experiment any more that the lake has there, which was moved, removed or replaced"
 
 
 def _mirrored(url: str) -> Path:
@@ -149,7 +154,17 @@ class Experiments(FamilyCalls):
         """Return the same experiments, read from their logs, which are brought to this machine."""
         if isinstance(self._reader, DigestReader):
             return self
-        return Experiments(self._root, self._choice, DigestReader(), self._reader.bring(self.paths), self._watch)
+        return Experiments(self._root, self._choice, DigestReader(), self._brought(self.paths), self._watch)
+
+    def _brought(self, folders: Sequence[Path]) -> list[Path]:
+        """Bring the logs of experiments that are read from a lake; return their folders, and warn of those that have gone."""
+        if isinstance(self._reader, DigestReader):
+            return list(folders)
+        brought = self._reader.bring(folders)
+        if len(brought) < len(folders):
+            first, *others = dict.fromkeys(folders).keys() - dict.fromkeys(brought).keys()
+            warn(f"{_gone(first)}: it is left out{f', as are {len(others)} more' if others else ''}", MlvWarning)
+        return brought
 
     # One after the other.
 
@@ -162,8 +177,9 @@ class Experiments(FamilyCalls):
 
     def __iter__(self) -> Iterator[Exp]:
         for folder in self._walk() if self._folders is None else self._folders:
-            self._bring(folder)
             exp = None
+            if not self._brought([folder]):
+                continue
             with leaving_out(folder):
                 exp = Exp.open(folder)
             if exp is not None:
@@ -179,13 +195,10 @@ class Experiments(FamilyCalls):
     def __getitem__(self, index: int | slice) -> Exp | Experiments:
         if isinstance(index, slice):
             return self._of(self.paths[index])
-        self._bring(folder := self.paths[index])
+        folder = self.paths[index]
+        if not isinstance(self._reader, DigestReader) and not self._reader.bring([folder]):
+            raise NotAnExperiment(f"{_gone(folder)}: build the lake anew, or give fresh=True", path=str(folder))
         return Exp.open(folder)
-
-    def _bring(self, folder: Path) -> None:
-        """Bring the log of an experiment that is read from a lake."""
-        if not isinstance(self._reader, DigestReader):
-            self._reader.bring([folder])
 
     def __repr__(self) -> str:
         count = "" if self._folders is None else f"{len(self._folders)} "

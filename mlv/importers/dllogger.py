@@ -20,7 +20,7 @@ from mlv.importers.endings import end_of
 from mlv.importers.jsonl import object_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
-from mlv.importers.values import moment, params_added
+from mlv.importers.values import moment, params_added, time_of
 from mlv.store import layout
 
 NAME = "dllogger"
@@ -207,7 +207,7 @@ def _start_of(record: Mapping[str, Any] | None) -> float | None:
 
 def _printed_time(match: re.Match[bytes] | None) -> datetime | None:
     """Return the time of a printed record, which names no zone: it is taken as UTC."""
-    return tables.time_of(match[1].decode()) if match is not None else None
+    return time_of(match[1].decode()) if match is not None else None
 
 
 def _time_of_line(line: bytes) -> datetime | None:

@@ -67,9 +67,7 @@ class _DVCLiveFolder:
         count = len(steps)
 
         def last(run: str) -> Iterator[SourceEvent]:
-            recorded = reading.recorded_params
-            added = {key: value for key, value in params.items() if recorded is not None and key not in recorded}
-            if added:
+            if added := reading.params_to_add(params):
                 yield SourceEvent(run, time, "params", added)
             for path in self._others:
                 name = path.relative_to(self._folder / "plots").as_posix()

@@ -91,10 +91,7 @@ def double(value: bytes) -> float:
     Raises:
         BadMessage: There are not eight.
     """
-    if not isinstance(value, bytes) or len(value) != 8:
-        raise BadMessage("a number of eight bytes is none")
-    number: float = _DOUBLE.unpack(value)[0]
-    return number
+    return _number(value, _DOUBLE, "eight")
 
 
 def single(value: bytes) -> float:
@@ -103,9 +100,13 @@ def single(value: bytes) -> float:
     Raises:
         BadMessage: There are not four.
     """
-    if not isinstance(value, bytes) or len(value) != 4:
-        raise BadMessage("a number of four bytes is none")
-    number: float = _FLOAT.unpack(value)[0]
+    return _number(value, _FLOAT, "four")
+
+
+def _number(value: bytes, form: Struct, size: str) -> float:
+    if not isinstance(value, bytes) or len(value) != form.size:
+        raise BadMessage(f"a number of {size} bytes is none")
+    number: float = form.unpack(value)[0]
     return number
 
 

@@ -60,6 +60,11 @@ class SourceReading:
         """Record that something of the source does not come over."""
         self.left[reason] += count
 
+    def params_to_add(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the params that earlier imports did not record; none at the first, which makes the experiment with them."""
+        recorded = self.recorded_params
+        return {key: value for key, value in params.items() if recorded is not None and key not in recorded}
+
     def takes_file(self, path: Path, folder: Path) -> bool:
         """Return whether there is such a file, which no link leads to from outside: of the source, and of a folder elsewhere.
 

@@ -12,6 +12,7 @@ from mlv.importers import json_files, log_lines
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
+from mlv.importers.values import time_of
 
 NAME = "sacred"
 _RUN, _CONFIG, _METRICS, _INFO, _OUTPUT = "run.json", "config.json", "metrics.json", "info.json", "cout.txt"
@@ -42,7 +43,7 @@ class _SacredFolder:
         config = {key: _plain(value) for key, value in self._json(_CONFIG, reading).items()}
         info, meta = _mapping(run.get("experiment")), _mapping(_mapping(run.get("meta")).get("options"))
         title = str(info.get("name") or "sacred")
-        created = _time(run.get("start_time")) or datetime.fromtimestamp(self._folder.stat().st_mtime, timezone.utc)
+        created = time_of(run.get("start_time")) or datetime.fromtimestamp(self._folder.stat().st_mtime, timezone.utc)
         experiment = SourceExperiment(
             str(meta.get("--name") or self._folder.name),
             created,
@@ -64,7 +65,7 @@ class _SacredFolder:
         for time, name, step, value in sorted(self._points(created, reading), key=lambda point: (point[0], point[1])):
             latest, count = max(latest, time), count + 1
             yield SourceEvent(_MAIN, time, "metrics", {name: value}, "", step)
-        latest = max(latest, _time(run.get("stop_time")) or latest)
+        latest = max(latest, time_of(run.get("stop_time")) or latest)
         trace = run.get("fail_trace")
         exception = _exception(trace) if isinstance(trace, list) and trace else None
         output = self._folder / _OUTPUT
@@ -88,7 +89,7 @@ class _SacredFolder:
             if lengths[0] < lengths[-1]:
                 reading.leave("values, steps or times of metrics without the others", lengths[-1] - lengths[0])
             for step, time, value in zip(steps, times, values, strict=False):
-                yield _time(time) or created, name, step if isinstance(step, (int, float)) else None, _plain(value)
+                yield time_of(time) or created, name, step if isinstance(step, (int, float)) else None, _plain(value)
 
     def _last(
         self,
@@ -99,9 +100,7 @@ class _SacredFolder:
         console: log_lines.PrintedFile | None,
         reading: SourceReading,
     ) -> Iterator[SourceEvent]:
-        recorded = reading.recorded_params
-        added = {key: value for key, value in config.items() if recorded is not None and key not in recorded}
-        if added:
+        if added := reading.params_to_add(config):
             yield SourceEvent(name, time, "params", added)
         totals = {key: _plain(value) for key, value in self._json(_INFO, reading).items()}
         if run.get("result") is not None:
@@ -141,15 +140,6 @@ def _plain(value: Any) -> Any:
         if mark in value:
             return [_plain(item) for item in value[mark]]
     return {key: _plain(item) for key, item in value.items()}
-
-
-def _time(value: Any) -> datetime | None:
-    """Return a moment; Sacred writes them in UTC without saying so."""
-    try:
-        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
 
 
 def _exception(trace: list[Any]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -15,7 +14,7 @@ from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, Source
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, Options, SourceReading, Unit
-from mlv.importers.values import moment, moment_ms
+from mlv.importers.values import moment, moment_ms, time_of
 
 RUN = "table"
 _STEPS = ("step", "global_step", "_step", "steps", "iteration", "iter", "epoch")
@@ -25,7 +24,6 @@ _COORDINATES = ("epoch", "fold", "rank")
 _SINCE_1970 = 1e8
 """Lower numbers are seconds since the beginning: they would lie in 1973."""
 _MILLISECONDS = 1e11
-_FRACTION = re.compile(r"\.\d+")
 
 Rows = Iterable[Mapping[str, Any]]
 """Cells by column; those that are empty are left out."""
@@ -172,14 +170,3 @@ def _time(value: Any, created: datetime) -> datetime | None:
             return created + timedelta(seconds=value)
         return moment_ms(value) if abs(value) >= _MILLISECONDS else moment(value)
     return time_of(value)
-
-
-def time_of(value: Any) -> datetime | None:
-    """Return the moment in a text of ISO 8601, in UTC where it names no zone; None where it is none."""
-    try:
-        # Python 3.10 takes three or six digits of a second only.
-        text = _FRACTION.sub(lambda digits: digits[0][:7].ljust(7, "0"), str(value), count=1)
-        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)

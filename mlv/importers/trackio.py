@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from mlv.importers import values
 from mlv.importers.databases import columns_of, opened, tables_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit, unreadable
-from mlv.importers.values import moment
+from mlv.importers.values import moment, time_of
 from mlv.store import layout
 
 NAME = "trackio"
 _TABLES = {"metrics", "configs"}
 _COLUMNS = {"run_name", "step", "metrics", "timestamp"}
+_RUNS_IN = {"metrics": "timestamp", "configs": "created_at", "system_metrics": "timestamp", "alerts": "timestamp"}
+"""Tables that name runs, with the column of the time, the first ones first."""
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LEVELS = {"warn": "warning", "error": "error"}
 _MAIN, _SYSTEM, _ALERTS = "main", "system", "alerts"
@@ -38,11 +40,7 @@ def units(listing: SourceListing) -> Iterator[Unit]:
                 if not columns >= _COLUMNS:
                     continue
                 key = "run_id" if "run_id" in columns else "run_name"
-                runs = connection.execute(
-                    f"select {key}, run_name, min(timestamp) from metrics group by {key} union "  # noqa: S608 - one of two names
-                    f"select {key}, run_name, created_at from configs where {key} not in (select {key} from metrics) "
-                    f"order by 3"
-                ).fetchall()
+                runs = _runs(connection, key, listing.options.follows)
         except sqlite3.Error as error:
             listing.take([path])
             yield unreadable(NAME, path, size_of([path]), error)
@@ -50,9 +48,21 @@ def units(listing: SourceListing) -> Iterator[Unit]:
         endings = ("", "-wal", "-shm", "-journal")
         listing.take([*(path.with_name(path.name + ending) for ending in endings), path.with_suffix(".lock")])
         listing.take(listing.below(path.parent / "media" / path.stem))
-        for identity, name, first in runs:
-            run = _TrackioRun(path, key, str(identity), str(name), str(first))
-            yield Unit(NAME, path, size_of([path]) // len(runs), run.open)
+        for identity, (name, first) in sorted(runs.items(), key=lambda run: run[1][1]):
+            yield Unit(NAME, path, size_of([path]) // len(runs), _TrackioRun(path, key, identity, name, first).open)
+
+
+def _runs(connection: sqlite3.Connection, key: str, follows: bool) -> dict[str, tuple[str, str]]:
+    """Return name and first moment of each run by its ID; one that never logged a metric stands in other tables alone."""
+    runs: dict[str, tuple[str, str]] = {}
+    for table, time in _RUNS_IN.items():
+        if follows and table not in _TABLES:
+            continue  # params are stored with the first metric, which may still come
+        if columns_of(connection, table) >= {key, "run_name", time}:
+            query = f"select {key}, run_name, min({time}) from {table} group by {key}"  # noqa: S608 - names of ours
+            for identity, name, first in connection.execute(query):
+                runs.setdefault(str(identity), (str(name), str(first)))
+    return runs
 
 
 class _TrackioRun:
@@ -67,7 +77,7 @@ class _TrackioRun:
         with opened(self._path) as connection:
             for row in connection.execute(f"select config from configs where {self._key} = ?", (self._id,)):  # noqa: S608
                 config = _object(row[0])
-        created = _time(config.get("_Created")) or _time(self._first) or moment(0)
+        created = time_of(config.get("_Created")) or time_of(self._first) or moment(0)
         group = {"group": config["_Group"]} if config.get("_Group") else {}
         experiment = SourceExperiment(
             self._name,
@@ -116,7 +126,7 @@ class _TrackioRun:
 
     def _metrics(self, connection: sqlite3.Connection, created: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         for stamp, step, text in self._rows(connection, "metrics", "step, metrics"):
-            time, row = _time(stamp) or created, _object(text)
+            time, row = time_of(stamp) or created, _object(text)
             if not row and text not in (b"{}", "{}"):
                 reading.leave("rows of metrics that are no JSON")
             media = {name: value for name, value in row.items() if isinstance(value, dict) and "_type" in value}
@@ -128,16 +138,19 @@ class _TrackioRun:
                 if data:
                     yield SourceEvent(_MAIN, time, type_, data, name, step)
 
-    def _system(self, connection: sqlite3.Connection, created: datetime, _: SourceReading) -> Iterator[SourceEvent]:
+    def _system(self, connection: sqlite3.Connection, created: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         for stamp, text in self._rows(connection, "system_metrics", "metrics"):
-            numbers = {key: value for key, value in _object(text).items() if isinstance(value, (int, float))}
+            measured = dict(_flat(_plain(_object(text))))
+            numbers = {key: value for key, value in measured.items() if isinstance(value, (int, float))}
+            if len(numbers) < len(measured):
+                reading.leave("values of system_metrics that are no numbers", len(measured) - len(numbers))
             if numbers:
-                yield SourceEvent(_SYSTEM, _time(stamp) or created, "system", numbers, stream=layout.SYSTEM_STREAM)
+                yield SourceEvent(_SYSTEM, time_of(stamp) or created, "system", numbers, stream=layout.SYSTEM_STREAM)
 
     def _alerts(self, connection: sqlite3.Connection, created: datetime, _: SourceReading) -> Iterator[SourceEvent]:
         for stamp, title, text, level, step in self._rows(connection, "alerts", "title, text, level, step"):
             data = {"level": _LEVELS.get(level, "info"), "message": ": ".join(filter(None, [title, text]))}
-            yield SourceEvent(_ALERTS, _time(stamp) or created, "message", data, "", step)
+            yield SourceEvent(_ALERTS, time_of(stamp) or created, "message", data, "", step)
 
     def _medium(self, value: Mapping[str, Any], reading: SourceReading) -> tuple[str, Any]:
         """Return type and data of a medium; None in place of data where its file is gone, which is recorded."""
@@ -145,7 +158,8 @@ class _TrackioRun:
         if kind == "table" and isinstance(value.get("_value"), list):
             rows = [row for row in value["_value"] if isinstance(row, dict)]
             columns = list(dict.fromkeys(key for row in rows for key in row))
-            return "table", values.table(columns, [[_plain(row.get(column)) for column in columns] for row in rows])
+            cells = [[self._cell(row.get(column), reading) for column in columns] for row in rows]
+            return "table", values.table(columns, cells)
         if kind == "histogram" and isinstance(value.get("values"), list):
             data = values.histogram(value["values"], value.get("bins") or [])
             if data is not None:
@@ -155,16 +169,28 @@ class _TrackioRun:
         beside = {key: item for key, item in value.items() if key not in ("_type", "file_path")}
         if not isinstance(value.get("file_path"), str):
             return "event", beside
-        media = self._path.resolve().parent / "media"
-        path = media / value["file_path"]
-        if ".." in path.parts or not path.is_relative_to(media) or not reading.takes_file(path, media):
-            reading.leave("files of media that are gone, or lie elsewhere")
+        file = self._file(value["file_path"], reading)
+        if file is None:
             return "event", None
         caption = {"caption": value["caption"]} if value.get("caption") else {}
-        file = SourceFile(path, path.suffix, is_linked=True)
         if kind in _OF_FILES:
             return _OF_FILES[kind], {"file": file, **(caption if kind != "html" else {})}
         return "event", {**beside, "file": file}
+
+    def _cell(self, value: Any, reading: SourceReading) -> Any:
+        """Return a cell of a table; a medium becomes its file."""
+        if isinstance(value, dict) and "_type" in value and isinstance(value.get("file_path"), str):
+            return self._file(value["file_path"], reading) or value
+        return _plain(value)
+
+    def _file(self, name: str, reading: SourceReading) -> SourceFile | None:
+        """Return a file of media; None where it is gone, which is recorded."""
+        media = self._path.resolve().parent / "media"
+        path = media / name
+        if ".." in path.parts or not path.is_relative_to(media) or not reading.takes_file(path, media):
+            reading.leave("files of media that are gone, or lie elsewhere")
+            return None
+        return SourceFile(path, path.suffix, is_linked=True)
 
 
 def _object(text: Any) -> dict[str, Any]:
@@ -185,10 +211,10 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _time(value: Any) -> datetime | None:
-    """Return a moment; in UTC where it has no zone, since the machine that imports has nothing to do with it."""
-    try:
-        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested objects by their path, as metrics have it."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value

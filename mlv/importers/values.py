@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mlv.encoding import Conversion, dumps, json_of_any
@@ -14,6 +15,7 @@ from mlv.media.table import INLINE_BYTES
 from mlv.optional import package
 
 _BEGINNING = 5
+_FRACTION = re.compile(r"\.\d+")
 
 
 def moment(seconds: float) -> datetime | None:
@@ -30,6 +32,17 @@ def moment_ms(milliseconds: float) -> datetime | None:
         return moment(milliseconds / 1000)
     except OverflowError:  # an integer that no float holds
         return None
+
+
+def time_of(value: Any) -> datetime | None:
+    """Return the moment in a text of ISO 8601, in UTC where it names no zone; None where it is none."""
+    try:
+        # Python 3.10 takes three or six digits of a second only.
+        text = _FRACTION.sub(lambda digits: digits[0][:7].ljust(7, "0"), str(value), count=1)
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
 
 
 def rows_of_moment(pairs: Iterable[tuple[str, Any]]) -> Iterator[dict[str, Any]]:

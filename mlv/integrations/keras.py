@@ -132,7 +132,7 @@ class KerasCallback:
             self._is_second = self._connection.is_repeated(self.params, "begun")
 
     def _begin(self, epoch: int) -> None:
-        trained = int(self.model.optimizer.iterations)
+        trained = _batches_behind(self.model.optimizer)
         if not trained and not epoch:
             self._step = 0
             optimizer = self.model.optimizer
@@ -141,3 +141,10 @@ class KerasCallback:
             return
         self._step = trained or epoch * int(self.params["steps"] or 0)
         self._connection.rewind(self._step)
+
+
+def _batches_behind(optimizer: Any) -> int:
+    """Return how many batches an optimizer has behind it: `iterations` are updates, one for each n where it accumulates n."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    counted = [variable for variable in optimizer.variables if variable.name == "iteration"]
+    return int(counted[0] if counted else optimizer.iterations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import orjson
 from mlv.bucket import names
 from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, listed
-from mlv.bucket.segments import SegmentSlice, chain, end
-from mlv.bucket.store import ObjectStore, StoredObject, open_store
-from mlv.errors import MlvWarning, NoSuchObject
+from mlv.bucket.segments import chain, end
+from mlv.bucket.store import ObjectStore, open_store
+from mlv.errors import FileUnusable, MlvWarning, NoSuchObject
 from mlv.lake.plans import LogKey
 from mlv.lake.sources import BLOCK, LogFile
 from mlv.lake.survey import REDACTED, lines_by_run, without_repeats
@@ -102,7 +102,11 @@ class BucketSource:
         return {key: logs[key] for key in sorted(logs, key=lambda key: (layout.followed_by(key[0]) is not None, key))}
 
     def blocks(self, path: str, key: LogKey, start: int, end: int) -> Iterator[bytes]:
-        """Read bytes of a log."""
+        """Read bytes of a log.
+
+        Raises:
+            FileUnusable: An object does not hold the bytes that its name promises, and no other one does; those before it came.
+        """
         for attempt in range(_TRIES):
             try:
                 for block in self._blocks(self._experiment(path, anew=attempt > 0), path, key, start, end):
@@ -121,25 +125,24 @@ class BucketSource:
             for begin in range(start, min(end, stored.size), BLOCK):
                 yield self._store.get_range(_key(path, stored.key), begin, min(begin + BLOCK, end, stored.size))
             return
-        segments = there.segments.get(key, {})
-        for each in chain(segments, start):
-            if each.start >= end:
+        segments, damage = dict(there.segments.get(key, {})), ""
+        while start < end and (slices := chain(segments, start)):
+            for each in slices:
+                if each.start >= end:
+                    return
+                name = _key(path, segments[each.segment].key)
+                try:
+                    content = b"".join(lines_of(each.segment, iter((self._store.get(name),))))
+                except DamagedSegment as error:
+                    damage = f"the object {name!r} is passed over: {error}"
+                    del segments[each.segment]
+                    break  # another one may cover its bytes
+                yield each.of(content)[: end - each.start]
+                start = each.end
+            else:
                 return
-            yield self._cut(path, segments, each, end)
-
-    def _cut(self, path: str, segments: dict[Any, StoredObject], each: SegmentSlice, end: int) -> bytes:
-        """Return the bytes of a slice, up to an end.
-
-        Raises:
-            OSError: The object does not hold what its name promises.
-        """
-        stored = segments[each.segment]
-        key = _key(path, stored.key)
-        try:
-            content = b"".join(lines_of(each.segment, iter((self._store.get(key),))))
-        except DamagedSegment as error:
-            raise NoSuchObject(f"{self.root}: the segment {key!r} cannot be used: {error}", url=self.root, key=key) from None
-        return each.of(content)[: end - each.start]
+        if damage and start < end:
+            raise FileUnusable(f"{self.root}: {damage}. Restore it from a copy", url=self.root)
 
     @contextmanager
     def folder(self, path: str) -> Iterator[Path]:
@@ -155,7 +158,7 @@ class BucketSource:
     def _united(self, path: str) -> Iterator[tuple[str, bytes]]:
         contents: dict[str, list[bytes]] = {}
         for key, log in self.logs(path).items():
-            contents.setdefault(key[0], []).append(b"".join(self.blocks(path, key, 0, log.size)))
+            contents.setdefault(key[0], []).append(b"".join(self._usable(path, key, log.size)))
         for stream, copies in contents.items():
             # What was redacted in one copy is not to come from another.
             ordered = sorted(copies, key=lambda content: REDACTED not in content)
@@ -165,6 +168,11 @@ class BucketSource:
                 for run, count in lines_by_run(content).items():
                     taken[run] = max(count, taken.get(run, 0))
             yield stream, united
+
+    def _usable(self, path: str, key: LogKey, size: int) -> Iterator[bytes]:
+        """Yield the bytes of a log up to the first that no object has."""
+        with suppress(FileUnusable):  # the survey of the log told it
+            yield from self.blocks(path, key, 0, size)
 
 
 def _key(path: str, key: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from mlv.bucket.store import Creation, ObjectStore, is_url, open_store
+from mlv.bucket.store import Creation, ObjectStore, open_store
+from mlv.bucket.urls import is_url
 from mlv.encoding import parse_time, utc_text
 from mlv.errors import (
     BucketDenied,
@@ -166,6 +167,8 @@ def remove(url: str) -> None:
     for name in TABLES:
         tables.refuse_others(name)
         _refuse_foreign(store, [key for key in keys[name] if not key.startswith(tables.prefixes(name))])
+    # The right to delete is tried first: a lake of which nothing could be removed would be one that is being removed for ever.
+    store.delete(_TRIAL)
     # Without some of its objects a lake would seem to be whole.
     store.create(_REMOVAL, b"{}\n")
     for name in TABLES:
@@ -180,6 +183,8 @@ def remove(url: str) -> None:
 
 _REMOVAL = f"{layout.HOUSEKEEPING}/removal.json"
 """Is there while a lake is being removed."""
+_TRIAL = f"{layout.HOUSEKEEPING}/trial.json"
+"""Is never there."""
 
 
 def _refuse_foreign(store: ObjectStore, keys: Iterable[str]) -> None:
@@ -196,11 +201,15 @@ def _refuse_foreign(store: ObjectStore, keys: Iterable[str]) -> None:
 
 
 def _refuse_used(store: ObjectStore) -> None:
-    """Refuse a root that has no record of a lake, and objects where the tables are to be.
+    """Refuse a root that has no record of a lake, and objects where the tables are to be, or is itself a table.
 
     Raises:
         LakeDamaged: There is an object.
     """
+    if next(store.objects("_delta_log"), None) is not None:
+        # Who tidies that table up removes all files that it does not name.
+        text = f"{store.url} is a Delta table of another program: give a folder for the lake that is in none"
+        raise LakeDamaged(text, url=store.url)
     for name in TABLES:
         stored = next(store.objects(name), None)
         if stored is not None and store.head(RECORD) is None:

@@ -13,11 +13,13 @@ from typing import Any
 
 from mlv.bucket.store import open_store
 from mlv.digests import sha256
+from mlv.errors import FileUnusable, MlvWarning
 from mlv.lake.builder import source_of
 from mlv.lake.history import following
 from mlv.lake.lake import Lake
 from mlv.lake.plans import LogKey, LogPosition, Positions
 from mlv.lake.sources import LogSource
+from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.metrics import long_table
@@ -133,6 +135,9 @@ def _as_taken(source: LogSource, path: str, logs: dict[LogKey, LogPosition]) -> 
             try:
                 content = b"".join(source.blocks(path, key, 0, position.end))
             except FileNotFoundError:
+                continue
+            except FileUnusable as error:  # then its rows are not what the logs say
+                warn(f"{path}: {error}", MlvWarning)
                 continue
             publish(folder / layout.stream_file(key[0]), content, 0o644)
         yield folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,13 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.digests import sha256
-from mlv.errors import InvalidArgument, LakeDamaged, LakeMissing
+from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing, MlvError
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
 from mlv.lake.tables import LakeTables, checked, files_of
 from mlv.optional import package
-from mlv.query.sql.engine import SETTINGS, literal
+from mlv.query.sql.engine import SETTINGS, literal, pattern
 from mlv.store import keys
 from mlv.store.blobs import replace_whole
 
@@ -29,6 +29,8 @@ Filters = Sequence[tuple[str, str, Any]]
 RAW = "tables"
 """The schema, in DuckDB, of the tables as they are."""
 _REQUESTS = 16
+_READ_WITHIN_S = 86_400
+"""So long after they were last listed fetched files may be read."""
 
 
 class Lake:
@@ -66,8 +68,14 @@ class Lake:
 
         Raises:
             LakeMissing: The table is not there.
+            LakeDamaged: It is another one.
         """
-        opened = self._tables.opened(_checked(table))
+        try:
+            opened = self._tables.opened(_checked(table))
+        except LakeDamaged:
+            if read_record(self._store).id == self._record.id:
+                raise
+            raise LakeError(f"the lake {self.url} was rebuilt since it was opened: open it again", url=self.url) from None
         if opened is None:
             raise LakeMissing(f"{self.uri(table)} is not there: `mlv lake build SRC {self.url}` makes it", url=self.url)
         return opened
@@ -129,12 +137,17 @@ class Lake:
             nothing = ", ".join(f'cast(null as {kind}) as "{name}"' for name, kind in _kinds(schemas()[table]).items())
             return f"select {nothing} where false"
         # Else DuckDB reads all files that a path with such a sign is a pattern of.
-        paths = ", ".join(literal(re.sub(r"[*?\[]", r"[\g<0>]", path)) for path in files)
+        paths = ", ".join(literal(pattern(path)) for path in files)
         options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
         return f"select {columns} from read_parquet([{paths}], {options})"  # noqa: S608 - of our own names
 
     def files(self, table: str) -> list[str]:
-        """Return the paths of the Parquet files of a table on this machine; those of an object store are fetched first."""
+        """Return the paths of the Parquet files of a table on this machine; those of an object store are fetched first.
+
+        Raises:
+            LakeMissing: The table is not there.
+            LakeError: It cannot be read, or there is no room for its files.
+        """
         return self._fetched(self.delta(table), table)
 
     def _folder(self, table: str) -> str:
@@ -147,25 +160,38 @@ class Lake:
     def _fetched(self, opened: Any, table: str) -> list[str]:
         root, mirror = self.uri(table), Path(self._folder(table))
         # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
-        names = [unquote(path) for path in files_of(opened)["path"].to_pylist()]
+        actions = files_of(opened).select(["path", "size_bytes"]).to_pydict()
+        sizes = dict(zip(map(unquote, actions["path"]), actions["size_bytes"], strict=True))
         if "://" not in root:
-            return [os.path.join(root, name) for name in names]
-        lacking = [name for name in names if not (mirror / name).exists()]
-        with ThreadPoolExecutor(_REQUESTS) as requests:
-            list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))
-        self._forget(mirror, set(names))
-        return [str(mirror / name) for name in names]
+            return [os.path.join(root, name) for name in sizes]
+        try:
+            # Not for others, who may have no right to read the lake.
+            mirror.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lacking = [name for name, size in sizes.items() if not _is_fetched(mirror / name, size)]
+            with ThreadPoolExecutor(_REQUESTS) as requests:
+                list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))
+        except MlvError:
+            raise
+        except OSError as error:
+            raise LakeError(
+                f"the files of {root} cannot be kept in {mirror}: {error.strerror or error}. Make room there, or set "
+                f"XDG_CACHE_HOME to another folder",
+                url=self.url,
+            ) from error
+        self._forget(mirror, set(sizes))
+        return [str(mirror / name) for name in sizes]
 
     def _fetch(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_whole(path, self._store.get(key))
 
     def _forget(self, mirror: Path, names: set[str]) -> None:
-        """Remove fetched files that the table no longer names."""
+        """Remove fetched files that the table no longer names; others, which listed them before, may be reading them still."""
         for path in mirror.rglob("*.parquet") if mirror.is_dir() else ():
             if path.relative_to(mirror).as_posix() not in names:
                 with suppress(OSError):
-                    path.unlink()
+                    if time.time() - path.stat().st_mtime > _READ_WITHIN_S:
+                        path.unlink()
 
     @property
     def look(self) -> Look | None:
@@ -220,10 +246,19 @@ def reading(lake: Lake) -> Iterator[None]:
     try:
         yield
     except package("duckdb", "sql").Error as error:
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).partition("\n\nLINE ")[0].split())[:300]
         raise LakeDamaged(
             f"the tables of {lake.url} cannot be read ({text}): fresh=True (`--fresh`) reads the logs", url=lake.url
         ) from error
+
+
+def _is_fetched(path: Path, size: int) -> bool:
+    """Return whether a file was fetched, and not cut off since by a loss of power; note that it is about to be read."""
+    with suppress(FileNotFoundError):
+        with suppress(PermissionError):  # of another user
+            os.utime(path)
+        return path.stat().st_size == size
+    return False
 
 
 def _checked(table: str) -> str:

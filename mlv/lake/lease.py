@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import orjson
 
 from mlv.bucket.store import ObjectStore
-from mlv.errors import BucketError, LakeBusy, NoSuchObject
+from mlv.errors import BucketDenied, BucketError, LakeBusy, NoSuchObject
 from mlv.store import layout
 from mlv.store.owners import Owner, host_name
 
@@ -39,7 +39,8 @@ def alone(store: ObjectStore) -> Iterator[Callable[[], None]]:
         if time.monotonic() - renewed[0] > _RENEWED_S:
             following = f"{FOLDER}/{os.urandom(8).hex()}.json"
             store.create(following, text)
-            store.delete(held[0])
+            with suppress(BucketDenied):  # it ends by itself
+                store.delete(held[0])
             held[0], renewed[0] = following, time.monotonic()
 
     # Before the look: whoever begins later sees it.
@@ -64,7 +65,8 @@ def _refuse_others(store: ObjectStore, own: str) -> None:
         except (NoSuchObject, ValueError, KeyError, TypeError):
             continue
         if is_gone or now - stored.modified > _LASTS_S:
-            store.delete(stored.key)
+            with suppress(BucketDenied):
+                store.delete(stored.key)
             continue
         raise LakeBusy(
             f"{store.url}: process {fields.get('pid')} on {fields.get('host')} builds this lake, and the store cannot keep "

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from mlv.bucket.mirror import Mirror, tell
-from mlv.bucket.store import checked_url, is_url
+from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
 from mlv.frozen import FrozenDict
 from mlv.lake.digest import LakeDigest, Record, run_views
@@ -31,6 +31,7 @@ from mlv.query.sql.engine import LongView, Stored
 from mlv.settings import LAKE
 from mlv.state import NONE
 from mlv.store import layout
+from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
 from mlv.store.paths import bucket_url
 
@@ -118,12 +119,15 @@ class LakeReader:
         exp = record["id"]
         if self._long is None:
             self._long = {row["id"]: row for row in self._rows("experiments", _LONG)}
+        if exp not in self._long:
+            warn(f"{folder} is left out: the lake was built on since it was opened, and lacks it by now", MlvWarning)
+            return None
         if depth >= Depth.STATE and self._runs is None:
             self._runs = self._read_runs()
         if depth >= Depth.METRICS and self._summaries is None:
             self._summaries = self._read_summaries()
         return LakeDigest(
-            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long.get(exp, {})},
+            folder, exp, {}, metrics=(self._summaries or {}).get(exp, {}), recorded={**record, **self._long[exp]},
             recorded_runs=(self._runs or {}).get(exp, ()),
         )  # fmt: skip
 
@@ -132,9 +136,26 @@ class LakeReader:
         return (digest for folder in folders if (digest := self.digest(folder, depth)) is not None)
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
-        """Return the parent of an experiment; None where it is not among these."""
+        """Return the parent of an experiment; None where it is neither among these nor around them."""
         folder = self._by_id.get(digest.parent_id or "")
-        return None if folder is None else self.digest(folder, Depth.SETTINGS)
+        return self._around(digest) if folder is None else self.digest(folder, Depth.SETTINGS)
+
+    def _around(self, digest: Digest) -> Digest | None:
+        """Return the parent of an experiment, where that lies around the root."""
+        if digest.parent_id is None or not isinstance(digest, LakeDigest):
+            return None
+        record = self._others.get(digest.parent_id)
+        if record is None:
+            return None
+        own, others = (_names(each["path"]) for each in (digest.recorded, record))
+        if len(own) <= len(others) or own[: len(others)] != others:
+            return None
+        return LakeDigest(digest.path.parents[len(own) - len(others) - 1], record["id"], {}, recorded=record)
+
+    @cached_property
+    def _others(self) -> dict[str, Record]:
+        """The experiments of the lake by ID, whether they are below the root or not."""
+        return {row["id"]: row for row in self._rows("experiments", tuple(dict.fromkeys([*_SHORT, *_LONG])))}
 
     def is_archived(self, folder: Path) -> bool:
         """Return whether an experiment is archived, or lies below one that is."""
@@ -143,7 +164,7 @@ class LakeReader:
     # The logs.
 
     def bring(self, folders: Sequence[Path]) -> list[Path]:
-        """Bring the logs of experiments to this machine, and return those that are there.
+        """Bring the logs of experiments to this machine, and return the folders that still hold those that the lake has there.
 
         Raises:
             BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
@@ -152,9 +173,14 @@ class LakeReader:
             base, mark, options = self.url.partition("?")
             paths = [""] if len(folders) > _WHOLE_FROM else [folder.relative_to(self.folder).as_posix() for folder in folders]
             for path in paths:
-                url = base if path in ("", ".") else f"{base.rstrip('/')}/{path}"
+                url = base if path in ("", ".") else f"{base.rstrip('/')}/{quote(path)}"
                 tell(Mirror(f"{url}{mark}{options}").refresh().notices)
-        return [folder for folder in folders if layout.is_experiment(folder)]
+        return [folder for folder in folders if self._is_there(folder)]
+
+    def _is_there(self, folder: Path) -> bool:
+        """Return whether a folder holds the experiment that the lake has there, and no other one since."""
+        exp = self.records[folder]["id"]
+        return layout.is_experiment(folder) and (layout.holds(folder, exp) or exp in known_ids(folder))
 
     # The tables.
 
@@ -175,14 +201,15 @@ class LakeReader:
             select m.exp, c.exp_name, m.stream, m.run, m.seq, m.time, m.step, m.name,
                 if(isnan(m.value), null, m.value) as value, {_PLAIN_TEXT} as text, m.at
             from ({self.lake.scan_of(_METRICS, metrics)}) m join beside.chosen c on m.exp = c.exp {surviving}"""  # noqa: S608
-        return Stored(select, [*metrics, *rewinds], {"chosen": _chosen(digests)}, {"_plain_text": _plain_text})
+        functions = {"_plain_text": _plain_text}
+        return Stored(select, [*metrics, *rewinds], {"chosen": _chosen(digests)}, functions, partial(reading, self.lake))
 
     def _files(self, digests: Iterable[Digest], skipped: list[str]) -> Stored:
         files = self.lake.files(_FILES)
         select = f"""
             select m.exp, c.exp_name, m.* exclude (exp, month)
             from ({self.lake.scan_of(_FILES, files)}) m join beside.chosen c on m.exp = c.exp"""  # noqa: S608
-        return Stored(select, files, {"chosen": _chosen(digests)})
+        return Stored(select, files, {"chosen": _chosen(digests)}, reading=partial(reading, self.lake))
 
     def _experiments(self, subpath: str) -> dict[str, Record]:
         within = f"{subpath}/" if subpath else ""
@@ -243,6 +270,11 @@ class LakeReader:
 _PLAIN_TEXT = """case when isnan(m.value) then 'nan' when regexp_full_match(m.text, '"[^"\\\\]*"') then m.text[2:-2]
     else _plain_text(m.text) end"""
 """The text of a value as the view of the logs has it: a text as it was logged, any other value as JSON."""
+
+
+def _names(path: str) -> list[str]:
+    """Return the names on the way from the source of a lake to an experiment."""
+    return [] if path == "." else path.split("/")
 
 
 def _plain_text(text: str) -> str:
@@ -307,7 +339,7 @@ def reader_of(
             return LakeReader(Lake(named), root)
         opened = _beside(root)
         return None if opened is None else LakeReader(opened, root)
-    except (LakeError, BucketError, MissingExtra) as error:
+    except (LakeError, BucketError, InvalidArgument, MissingExtra) as error:
         warn(f"the logs are read, and not the lake: {error}", MlvWarning)
         return None
 
@@ -324,5 +356,5 @@ def _beside(root: str | os.PathLike[str]) -> Lake | None:
     base, mark, options = url.partition("?")
     try:
         return Lake(f"{base.rstrip('/')}/{layout.HOUSEKEEPING}/lake{mark}{options}")
-    except (LakeMissing, BucketError):
+    except (LakeMissing, BucketError, InvalidArgument):  # `deltalake` keeps no table in a folder of such a name
         return None  # where the bucket cannot be read, the error of who reads the logs says more

@@ -12,7 +12,7 @@ import orjson
 from mlv.bucket.probe import has_ranges, keeps_conditions
 from mlv.bucket.store import ObjectStore
 from mlv.encoding import utc_text
-from mlv.errors import LakeDamaged, LakeError, LakeMissing, LakeTooNew, NoSuchObject
+from mlv.errors import BucketDenied, LakeDamaged, LakeError, LakeMissing, LakeTooNew, NoSuchObject
 from mlv.lake.plans import FORMAT, refuse_newer
 from mlv.store import layout
 
@@ -91,13 +91,14 @@ class Look:
 
 
 def note_look(store: ObjectStore, began: datetime, source: str) -> None:
-    """Note that all lines of a source from before a moment are in the lake; earlier notes are removed."""
+    """Note that all lines of a source from before a moment are in the lake; earlier notes are removed where that is allowed."""
     earlier = [stored.key for stored in store.objects(LOOKS)]
     key = f"{LOOKS}/{began.astimezone(timezone.utc):%Y%m%dT%H%M%S.%f}.json"
     store.create(key, orjson.dumps({"source": source}) + b"\n")
-    for other in earlier:
-        if other < key:
-            store.delete(other)
+    with suppress(BucketDenied):  # a bucket that keeps all for good: the latest note counts
+        for other in earlier:
+            if other < key:
+                store.delete(other)
 
 
 def latest_look(store: ObjectStore) -> datetime | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mlv import wire
 from mlv.digests import sha256
-from mlv.errors import BucketError, MlvWarning
+from mlv.errors import BucketError, FileUnusable, MlvWarning
 from mlv.lake.plans import TASK_BYTES, LogKey, LogPosition, Mark
 from mlv.lake.sources import LogFile, LogSource
 from mlv.notices import warn
@@ -151,20 +151,26 @@ def _surveyed(source: LogSource, path: str, log: Log, is_thorough: bool) -> tupl
         is_as_it_was = _begins_with(source, path, log.key, before.marks, 0, joins, joined)
     if not is_as_it_was:
         return None
-    new = list(_new_ranges(source, path, log.key, before.end, size, joined))
+    damage: list[FileUnusable] = []
+    new = list(_new_ranges(source, path, log.key, before.end, size, joined, damage))
+    if damage and not new:
+        raise damage[0]
     if not new:
         return replace(before, stamp=log.file.stamp), ()
     ranges, last = tuple(new_range for new_range, _ in new), new[-1][1]
     lines = Counter(before.lines)
     for new_range in ranges:
         lines.update(new_range.lines)
-    end = ranges[-1].end
+    end, stamp = ranges[-1].end, log.file.stamp
+    if damage:
+        warn(f"{path}: {log.key[0]} is left out from byte {end} on: {damage[0]}", MlvWarning)
+        stamp = (*stamp[:1], end)  # that of another log, so that the next build looks at it again
     stretches = [(each.end, each.sha256) for each in ranges] if joined is None else [(end, joined.hexdigest())]
     is_all_there = len(last) >= min(_TAIL_BYTES, end)
     tail = sha256(last[-_TAIL_BYTES:]).hexdigest() if is_all_there else _tail(source, path, log.key, end)
     is_sealed = _SEAL in last[last.rfind(b"\n", 0, len(last) - 1) + 1 :]
     marks = (*before.marks[:joins], *stretches)
-    return LogPosition(marks, tail, dict(lines), log.file.stamp, is_sealed), ranges
+    return LogPosition(marks, tail, dict(lines), stamp, is_sealed), ranges
 
 
 def _start(marks: Sequence[Mark], index: int) -> int:
@@ -204,12 +210,12 @@ def _tail(source: LogSource, path: str, key: LogKey, end: int) -> str:
 
 
 def _new_ranges(
-    source: LogSource, path: str, key: LogKey, start: int, size: int, joined: Any
+    source: LogSource, path: str, key: LogKey, start: int, size: int, joined: Any, damage: list[FileUnusable]
 ) -> Iterator[tuple[NewRange, bytes]]:
-    """Yield the ranges of whole lines from a position on, each with bytes at its end."""
+    """Yield the ranges of whole lines from a position on, each with bytes at its end; they end where objects are damaged."""
     digest, lines, position = sha256(), Counter[str](), start
     whole, remainder, is_redacted = b"", [b""], False
-    for block in source.blocks(path, key, start, size):
+    for block in _until_damage(source.blocks(path, key, start, size), damage):
         cut = block.rfind(b"\n") + 1
         if not cut:
             remainder.append(block)
@@ -227,6 +233,13 @@ def _new_ranges(
             digest, lines, start, is_redacted = sha256(), Counter(), position, False
     if position > start:
         yield NewRange(start, position, digest.hexdigest(), dict(lines), is_redacted), whole
+
+
+def _until_damage(blocks: Iterator[bytes], damage: list[FileUnusable]) -> Iterator[bytes]:
+    try:
+        yield from blocks
+    except FileUnusable as error:
+        damage.append(error)
 
 
 def lines_by_run(block: bytes) -> dict[str, int]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
-from mlv.bucket.store import checked_url, is_url
+from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
 from mlv.lake.columns import BOUNDED, KEYS, MONTH, TABLES, schemas
 from mlv.lake.tasks import NewFile
@@ -125,7 +125,7 @@ class LakeTables:
         except exceptions.TableNotFoundError:
             return None
         except (exceptions.DeltaError, OSError, ValueError) as error:
-            raise LakeError(f"{self.uri(name)} cannot be opened: {_one_line(error)}", url=self.url) from error
+            raise LakeError(f"{self.uri(name)} cannot be opened: {_reason(error)}", url=self.url) from error
         if table.metadata().description != self._description:
             raise LakeDamaged(
                 f"{self.uri(name)} is a Delta table that this lake has not made: give an empty folder for the lake",
@@ -200,7 +200,7 @@ class LakeTables:
                     if self.done(name) < plan:
                         raise
                     return True
-        raise LakeError(f"{self.uri(name)} refuses each commit: {_one_line(refused)}", url=self.url)
+        raise LakeError(f"{self.uri(name)} refuses each commit: {_one_line(refused)[:500]}", url=self.url)
 
     def append_files(self, table: Any, properties: Any, files: Iterable[NewFile], when_ms: int) -> None:
         """Commit files that workers wrote."""
@@ -267,9 +267,28 @@ def translated(uri: str) -> Iterator[None]:
     except (exceptions.DeltaError, OSError) as error:
         if isinstance(error, LakeError):
             raise
-        raise LakeError(f"{uri}: {_one_line(error)}", url=uri) from error
+        raise LakeError(f"{uri}: {_reason(error)}", url=uri) from error
+
+
+def is_refusal(error: object) -> bool:
+    """Return whether the store refused access, as the text of an error of `deltalake` tells."""
+    return _REFUSAL.search(_one_line(error)) is not None
+
+
+def _reason(error: object) -> str:
+    """Return the reason of an error; of a refusal what to do."""
+    text = _one_line(error)
+    if (refusal := _REFUSAL.search(text)) is None:
+        return text[:500]
+    code = _CODE.search(text)
+    reason = code[1] if code else refusal[0]
+    return f"the store refuses access ({reason}). Look at the credentials, and at the policy of the bucket"
+
+
+_REFUSAL = re.compile(r"40[13] (?:Forbidden|Unauthorized)|lacked the necessary privileges")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 def _one_line(error: object) -> str:
     """Return the text of an error in one line: the reason stands in the last of several, each with a colour."""
-    return " ".join(re.sub(r"\x1b\[\d*m|\u21b3", "", str(error)).split())[:500]
+    return " ".join(re.sub(r"\x1b\[\d*m|\u21b3", "", str(error)).split())

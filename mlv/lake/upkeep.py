@@ -7,8 +7,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from mlv.errors import MlvWarning
 from mlv.lake.columns import MONTH
-from mlv.lake.tables import LakeTables, files_of, for_each_table, translated
+from mlv.lake.tables import LakeTables, files_of, for_each_table, is_refusal, translated
+from mlv.notices import warn
 from mlv.optional import package
 
 MOST_FILES = 64
@@ -39,7 +41,18 @@ def _maintain(tables: LakeTables, name: str, now: datetime, retention_h: int) ->
             table = tables.opened(name)
         # Also where nothing was written anew: old files may hold what was redacted since. Never `full`: that removes the
         # files which another builder is about to commit.
+        _vacuum(table, tables.uri(name), retention_h)
+
+
+def _vacuum(table: Any, uri: str, retention_h: int) -> None:
+    try:
         table.vacuum(retention_h, dry_run=False, enforce_retention_duration=False)
+    except (package("deltalake.exceptions", "lake").DeltaError, OSError) as error:
+        if not is_refusal(error):
+            raise
+        # The lake is right all the same, in a bucket that keeps all for good.
+        text = f"{uri}: files that the table no longer names stay, as the store refuses to delete them"
+        warn(f"{text}: where one holds what was redacted, somebody who may has to", MlvWarning)
 
 
 def _counts(table: Any) -> Counter[str]:

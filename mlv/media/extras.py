@@ -26,4 +26,4 @@ def missing_extra(kind: str, options: Mapping[str, Any] | None = None) -> str | 
     package = import_module(f"mlv.media.{kind}").needed_package(options or {})
     if package is None or is_installed(_MODULES[package]):
         return None
-    return f"{package} is not installed: {kind}s are stored as .npy; pip install mlvlogger[{extra}]"
+    return f"{package} is not installed: {kind}s are stored as .npy; pip install 'mlvlogger[{extra}]'"

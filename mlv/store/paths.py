@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from mlv.errors import InvalidArgument, InvalidName
 from mlv.store import layout
-from mlv.words import address_problem
+from mlv.words import address_problem, url_without_secrets
 
 BUCKETS = ("s3", "gs", "az", "file")
 """Schemes of the URLs of buckets."""
@@ -22,8 +23,32 @@ def bucket_url(path: Any) -> str | None:
     return path if isinstance(path, str) and path.partition("://")[0] in BUCKETS and "://" in path else None
 
 
-def checked_path(path: Any, what: str) -> Path:
+def unread_address(path: Any) -> str | None:
+    """Return the advice for an address in place of experiments to read whose scheme is not that of a bucket; None for others.
+
+    A path object has made one slash of two: where nothing is there, a folder whose name ends with a colon is none.
+    """
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    scheme = _SCHEME.match(text) if isinstance(text, str) else None
+    if scheme is None or scheme[1] in BUCKETS:
+        return None
+    is_path = text is not path and not os.path.lexists(text)
+    if address_problem(text) is None and not is_path:
+        return None
+    schemes = ", ".join(f"{bucket}://" for bucket in BUCKETS)
+    return f"is an address, and its scheme is none of {schemes}: give the URL of a bucket, or a local or mounted folder"
+
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a single letter is a drive
+
+
+def checked_path(path: Any, what: str, *, is_read: bool = False) -> Path:
     """Accept a path, and make it absolute; `~` is the home folder.
+
+    Args:
+        path: The path.
+        what: The argument that it was.
+        is_read: Whether the URL of a bucket might stand there as well.
 
     Raises:
         InvalidArgument: It is no path, or an address.
@@ -32,9 +57,10 @@ def checked_path(path: Any, what: str) -> Path:
         text = os.fsdecode(os.fspath(path))
     except TypeError:
         raise InvalidArgument(f"{what}={path!r} is of type {type(path).__name__}: give a path", path=path) from None
-    problem = address_problem(text)
+    problem = (unread_address(path) if is_read else None) or address_problem(text)
     if problem is not None:
-        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
+        shown = url_without_secrets(text)
+        raise InvalidArgument(f"{what}={shown!r} {problem}", path=shown)
     if "\0" in text:
         raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import settings
-from mlv.interpreter import OUR_MLV, is_python, module_path
+from mlv.interpreter import OUR_MLV, is_available, module_path
 from mlv.store import layout
 from mlv.store.home import Home
 from mlv.transport import spool
@@ -31,7 +31,7 @@ unfinished: list[Any] = []
 
 def can_launch() -> bool:
     """Return whether a writer process can be started at all from this one."""
-    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and is_python(sys.executable)
+    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and is_available()
 
 
 def launch(folder: Path, spool_folder: Path, home: Home | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from mlv import wire
-from mlv.interpreter import OUR_MLV, module_path
+from mlv.interpreter import command
 from mlv.media.jobs import Job, Unusable, perform, rejected
 from mlv.media.target import FolderTarget
 from mlv.transport import spool
@@ -35,13 +35,7 @@ _MOST_DEATHS = 3
 _DYING_WITHIN_S = 5.0  # the writer has other rings to drain
 _NICENESS = 5
 """Training goes first where there are fewer processors than work."""
-_PROGRAM = f"""
-import sys
-PATH = sys.argv[1:]
-{OUR_MLV}
-from mlv.transport.worker import main
-main()
-"""
+_PROGRAM = "from mlv.transport.worker import main; main()"
 _HEAD = struct.Struct("<iQ")
 """Of an answer: 0, REJECTED, or the negative `errno` that kept the job from being done; the bytes of the line's text."""
 _DONE, _REJECTED = 0, 1
@@ -163,9 +157,8 @@ class Worker:
         """Start the process; False where that is impossible: then jobs are done in this one."""
         from subprocess import PIPE, Popen  # only where there is a job
 
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path()]
         try:
-            self._process = Popen(command, stdin=PIPE, stdout=PIPE, bufsize=0, cwd="/", close_fds=True)
+            self._process = Popen(command(_PROGRAM), stdin=PIPE, stdout=PIPE, bufsize=0, cwd="/", close_fds=True)
         except OSError:
             return False
         if self._process.stdout is not None:

@@ -18,7 +18,9 @@ from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _CONTROL = "/-/"
-_CHUNK_BYTES = 1 << 14
+_LIMIT_BYTES = 1 << 20
+"""Of a connection that are read before anybody takes them."""
+_CHUNK_BYTES, _SLOW_CHUNK_BYTES = 1 << 18, 1 << 14
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Faults:
         "skewed": (
             403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
         ),
+        "large": (413, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size"),
         "full": (507, "InsufficientStorage", "There is no space left for this object."),
     }  # fmt: skip
     """Faults that are an answer in place of the store's: status, code and message."""
@@ -80,6 +83,10 @@ class _Message:
 
     def get(self, name: str) -> str:
         return next((value for header, value in self.headers if header.lower() == name), "")
+
+    @property
+    def status(self) -> str:
+        return self.first.split()[1]
 
     def drop(self, name: str) -> None:
         self.headers = [(header, value) for header, value in self.headers if header.lower() != name]
@@ -113,7 +120,7 @@ class _Server:
                     writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                     request.drop("expect")
                 if upstream is None or upstream[1].is_closing() or upstream[0].at_eof():
-                    upstream = await asyncio.open_connection("127.0.0.1", self._target_port)
+                    upstream = await asyncio.open_connection("127.0.0.1", self._target_port, limit=_LIMIT_BYTES)
                 if not await self._pass_on(kind_of(method, target), target, request, reader, writer, upstream):
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -152,18 +159,21 @@ class _Server:
             request.headers += self._faults.headers.items()
         far_reader, far_writer = upstream
         far_writer.write(request.encoded())
-        async for chunk in _body(reader, request):
+        async for chunk in _body(reader, request, self._chunk_bytes):
             self._counts["bytes_up"] += len(chunk)
             await self._at_speed(far_writer, chunk)
         answer = await _Message.read(far_reader)
         if answer is None or fault == "lost":
             return False
+        if answer.status.startswith("5"):
+            # moto fails now and then to list what another thread adds to. Clients ask again; S3 bills no failure.
+            self._counts[f"failed {kind}"] += 1
         self._set_clock(answer)
-        has_body = kind != "HEAD" and answer.first.split()[1] not in ("204", "304")
+        has_body = kind != "HEAD" and answer.status not in ("204", "304")
         length = int(answer.get("content-length") or 0)
         writer.write(answer.encoded())
         sent = 0
-        async for chunk in _body(far_reader, answer) if has_body else _nothing():
+        async for chunk in _body(far_reader, answer, self._chunk_bytes) if has_body else _nothing():
             if fault == "cut" and sent + len(chunk) > length // 2:
                 writer.write(chunk[: length // 2 - sent])
                 await writer.drain()
@@ -173,6 +183,10 @@ class _Server:
             await self._at_speed(writer, chunk)
         await writer.drain()
         return "close" not in (request.get("connection") + answer.get("connection")).lower()
+
+    @property
+    def _chunk_bytes(self) -> int:
+        return _SLOW_CHUNK_BYTES if self._faults.bytes_per_s else _CHUNK_BYTES
 
     async def _at_speed(self, writer: asyncio.StreamWriter, chunk: bytes) -> None:
         writer.write(chunk)
@@ -201,7 +215,7 @@ class _Server:
         await writer.drain()
 
 
-async def _body(reader: asyncio.StreamReader, message: _Message):
+async def _body(reader: asyncio.StreamReader, message: _Message, chunk_bytes: int = _CHUNK_BYTES):
     """Yield the bytes of a body as they travel, with the frames of a chunked one."""
     if "chunked" in message.get("transfer-encoding").lower():
         while True:
@@ -212,7 +226,7 @@ async def _body(reader: asyncio.StreamReader, message: _Message):
                 return
     left = int(message.get("content-length") or 0)
     while left:
-        chunk = await reader.read(min(left, _CHUNK_BYTES))
+        chunk = await reader.read(min(left, chunk_bytes))
         if not chunk:
             raise ConnectionResetError
         left -= len(chunk)
@@ -245,7 +259,7 @@ def _answer(status: int, content: bytes, kind: str, code: str = "") -> bytes:
 
 async def main(port: int, target_port: int) -> None:
     """Serve until the process is killed."""
-    server = await asyncio.start_server(_Server(target_port).serve, "127.0.0.1", port, limit=1 << 20)
+    server = await asyncio.start_server(_Server(target_port).serve, "127.0.0.1", port, limit=_LIMIT_BYTES)
     async with server:
         await server.serve_forever()
 

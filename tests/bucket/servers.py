@@ -84,7 +84,10 @@ class Proxy:
         self._asked("POST", "faults", faults)
 
     def requests(self, reset: bool = False) -> dict[str, int]:
-        """Return how many requests of each kind came since the last reset, with `bytes_up` and `bytes_down`."""
+        """Return how many requests of each kind came since the last reset, with `bytes_up` and `bytes_down`.
+
+        Those that the store itself answered with an error of its own (5xx) count again by names such as `failed LIST`.
+        """
         counts: dict[str, int] = self._asked("POST" if reset else "GET", "requests", {})
         return counts
 
@@ -130,10 +133,10 @@ def running_azurite() -> Iterator[Server]:
 
 
 @contextmanager
-def running_rclone() -> Iterator[Server]:
-    """Run `rclone serve s3` over a folder: a store that ignores the conditions of a request."""
+def running_rclone(parent: Path | None = None) -> Iterator[Server]:
+    """Run `rclone serve s3` over a folder, a temporary one below another: a store that ignores the conditions of a request."""
     program, keys = str(executable("rclone")), f"{S3_KEYS['AWS_ACCESS_KEY_ID']},{S3_KEYS['AWS_SECRET_ACCESS_KEY']}"
-    with tempfile.TemporaryDirectory(prefix="rclone-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="rclone-", dir=parent, ignore_cleanup_errors=True) as folder:
         command = [program, "serve", "s3", "--config", os.devnull, "--auth-key", keys]
         with _running(lambda port: [*command, "--addr", f"127.0.0.1:{port}", folder]) as port:
             key, _, secret = keys.partition(",")

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bucket.servers import RUNNING, Bucket, Proxy, Server, running_proxy, why_missing
@@ -34,28 +35,19 @@ def object_servers() -> Iterator[Callable[[str], Server]]:
         yield server
 
 
-@pytest.fixture
-def moto(object_servers: Callable[[str], Server], cloud_variables: Callable[[Bucket], str]) -> Server:
-    """Moto's S3, whose credentials are in the environment of the test."""
-    server = object_servers("moto")
-    cloud_variables(server.reach("none"))
+def _server_of(kind: str) -> Any:
+    """Make the fixture of a store, whose credentials are in the environment of the test."""
+
+    @pytest.fixture(name=kind)
+    def server(object_servers: Callable[[str], Server], cloud_variables: Callable[[Bucket], str]) -> Server:
+        server = object_servers(kind)
+        cloud_variables(server.reach("none"))
+        return server
+
     return server
 
 
-@pytest.fixture
-def azurite(object_servers: Callable[[str], Server], cloud_variables: Callable[[Bucket], str]) -> Server:
-    """Azurite, whose credentials are in the environment of the test."""
-    server = object_servers("azurite")
-    cloud_variables(server.reach("none"))
-    return server
-
-
-@pytest.fixture
-def rclone(object_servers: Callable[[str], Server], cloud_variables: Callable[[Bucket], str]) -> Server:
-    """`rclone serve s3`, whose credentials are in the environment of the test."""
-    server = object_servers("rclone")
-    cloud_variables(server.reach("none"))
-    return server
+moto, azurite, rclone = map(_server_of, ("moto", "azurite", "rclone"))
 
 
 @pytest.fixture

@@ -11,13 +11,16 @@ from bucket.laid import lay
 
 import mlv
 from mlv.audit.verify import verify
+from mlv.bucket import refresher
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from mlv.errors import (
     BucketMissing,
     CheckpointMissing,
+    FileUnusable,
     InvalidArgument,
+    MlvWarning,
     NotAnExperiment,
     OnlyRead,
     RanksNotMet,
@@ -25,7 +28,7 @@ from mlv.errors import (
     SavedirUnusable,
 )
 from mlv.store import attached, layout
-from mlv.store.mirrors import is_mirrored
+from mlv.store.mirrors import is_mirrored, mirrors_folder
 
 pytest.importorskip("obstore")
 pytestmark = pytest.mark.usefixtures("inline", "own_cache")
@@ -52,6 +55,51 @@ def push(root: Path, url: str) -> None:
     """Ship a tree with the real shipper."""
     for shipped in Push(root, open_store(url)).run(list(layout.walk(root))):
         assert (shipped.different, shipped.notes) == ([], [])
+
+
+def test_following_a_bucket(tmp_path, url, monkeypatch):
+    """Events arrive as they are shipped, until the run is over, however long the experiment is open by then."""
+    monkeypatch.setattr(refresher, "LOOK_EVERY_S", 0.05)
+    exp = trained(tmp_path / "node", range(1))
+    store = open_store(f"{url}/long")
+    lay(exp.path, store, whole=False)
+    same = mlv.Exp.open(f"{url}/long")
+    exp.log({"loss": 0.5}, step=1)
+    exp.flush()
+    lay(exp.path, store, whole=False)
+
+    steps = []
+    for event in same.events("metrics", follow=True):
+        steps.append(event.step)
+        if event.step == 1:  # only now: what comes while it is followed
+            exp.log({"loss": 0.25}, step=2)
+            exp.close()
+            lay(exp.path, store)
+
+    assert steps == [0, 1, 2]
+
+
+def test_following_a_bucket_that_is_away(tmp_path, url, monkeypatch):
+    """It is told once, and waited for; after five minutes that is an error, and not the end of the run."""
+    monkeypatch.setattr(refresher, "LOOK_EVERY_S", 0.0)
+    exp = trained(tmp_path / "node", range(1))
+    lay(exp.path, open_store(f"{url}/long"), whole=False)
+    same = mlv.Exp.open(f"{url}/long")
+    exp.close()
+    (state,) = (mirrors_folder()).glob("*/state")
+    state.rename(state.with_name("state.away"))
+    state.write_text("in the way")
+    clock = iter(range(10**6))
+    monkeypatch.setattr(refresher, "monotonic", lambda: 10 * next(clock))
+
+    with pytest.warns(MlvWarning, match="trying again") as told, pytest.raises(FileUnusable, match="cannot be written"):
+        list(same.events(follow=True))
+    assert len(told) == 1
+
+    state.unlink()
+    state.with_name("state.away").rename(state)
+    lay(exp.path, open_store(f"{url}/long"))
+    assert "run_ended" in [event.type for event in same.events(follow=True)]
 
 
 def _writing(step: int) -> Any:

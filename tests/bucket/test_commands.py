@@ -15,6 +15,7 @@ import pytest
 from bucket.laid import OTHER, lay, lay_lines
 
 import mlv
+from mlv.bucket import refresher
 from mlv.bucket.mirror import Mirror
 from mlv.bucket.store import open_store
 from mlv.cli import urls
@@ -239,19 +240,18 @@ def asked(url: str) -> bytes:
 
 def test_a_look_that_fails_is_not_the_last(bucket, monkeypatch, capsys):
     """A mirror that cannot be written for a while, as on a full disk, is told once, and ends nothing."""
-    monkeypatch.setattr(urls, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(refresher, "LOOK_EVERY_S", 0.0)
     mirror = Mirror(bucket)
     (home,) = {path.parent for path in mirror.refresh().folders[0].parents if path.name == "tree"}
-    refresh = urls.Refresher(bucket)
+    refresh = urls.refresher(bucket)
     shutil.rmtree(home / "state")
     (home / "state").write_text("in the way")
-    for _ in range(2):
-        refresh()
+    assert not any(refresh() for _ in range(2))
     assert capsys.readouterr().err.count("cannot be written: File exists") == 1
 
     (home / "state").unlink()
     shutil.rmtree(mirror.folder)
-    refresh()
+    assert refresh()
     assert (mirror.folder / "long" / "log.jsonl").exists()
 
 

@@ -301,6 +301,49 @@ def test_an_experiment_that_is_refused(tmp_path, kind):
     assert not thread.is_alive()
 
 
+def test_a_file_that_is_refused_for_good(tmp_path):
+    """After the run it is tried a few times more and named, all else is shipped, and the process ends; a later one ships it."""
+    with mlv.Exp(tmp_path, "digits", capture=(), system=False) as exp:
+        for name in ("first", "second", "third"):
+            with exp.file(f"{name}.txt", "w") as file:
+                file.write(name)
+
+    def refuse(call, key):
+        if call == "create" and not is_allowed.is_set() and key.endswith(("first.txt", "second.txt")):
+            raise BucketDenied(f"no right to write {key}")
+
+    is_allowed, store = threading.Event(), MemoryStore(refuse)
+    home, wish = Home(exp.path, layout.exp_id(exp.path)), Wish(store.url, "digits", 0.1)
+
+    assert ShippingFollower(home, wish, lambda: store, lambda: True).follow()
+
+    assert store.content["digits/files/third.txt"] == b"third"
+    assert any(key.endswith(f"-{(exp.path / 'log.jsonl').stat().st_size:012d}.jsonl.gz") for key in store.content)
+    assert not any("/whole/" in key for key in store.content)
+    problem = positions.read(exp.path, store.url).problem
+    assert problem.startswith("no right to write digits/files/")
+    assert problem.endswith("; and 1 more file")
+
+    is_allowed.set()
+    assert ShippingFollower(home, wish, lambda: store, lambda: True).follow()
+    assert store.content["digits/files/first.txt"] == b"first"
+    assert any("/whole/" in key for key in store.content)
+
+
+@pytest.mark.parametrize("fault", ["denied", "large"])
+def test_the_end_of_a_run_with_a_refused_file(tmp_path, far, monkeypatch, fault):
+    """It does not wait for what is refused for good: the warning names the file, and nobody goes on to ship."""
+    monkeypatch.setenv("MLV_SHIP_EVERY", "0.5")
+    url = far.bucket().url
+    far.set(fault=fault, kinds=["PUT"], keys="files/notes.txt")
+    exp = mlv.Exp(tmp_path, "digits", ship=url, capture=(), system=False)
+    with exp.file("notes.txt", "w") as file:
+        file.write("x")
+
+    with pytest.warns(MlvWarning, match=r"1 file of .*digits/files/notes\.txt.*`mlv push .* ships them when that is mended"):
+        exp.close()
+
+
 def test_sub_experiments(tmp_path, bucket):
     """They are shipped below their parent, by the wish of the parent's run."""
     exp = make(tmp_path, bucket)

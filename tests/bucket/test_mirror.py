@@ -250,6 +250,29 @@ def test_a_redaction_is_followed(tmp_path, store, mirror):
     assert lines_of(mirror.folder / "long") == lines_of(exp.path)
 
 
+def test_copies_with_different_redactions(tmp_path, store, mirror):
+    """Two clones were redacted, each of something else, and a third was not: of neither secret anything is left."""
+    exp = mlv.Exp(tmp_path, "long", {}, capture=())
+    exp.log.info("the first word is hunter2secret")
+    log_some(exp, range(5))
+    exp.log.info("the second word is swordfish4u")
+    exp.close()
+    clones = [shutil.copytree(exp.path, tmp_path / f"clone{number}" / "long") for number in range(2)]
+    list(redact(clones[0], ["hunter2secret"]))
+    list(redact(clones[1], ["swordfish4u"]))
+    for folder, copy in zip([exp.path, *clones], [COPY, OTHER, "00000000000000cc"], strict=True):
+        lay(folder, store, "long", copy=copy)
+
+    result = mirror.refresh()
+
+    content = b"".join(lines_of(mirror.folder / "long").values())
+    assert content.count(b'"redacted":{') == 2
+    assert b"hunter2secret" not in content
+    assert b"swordfish4u" not in content
+    assert result.notices == []
+    assert verify(mirror.folder / "long").verdict == "intact"
+
+
 def test_a_redacted_file_that_a_killed_process_had_brought(tmp_path, store, mirror):
     """A redaction removes it as well, although no state tells of it."""
     exp = made(tmp_path, closed=False)

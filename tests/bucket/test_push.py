@@ -10,13 +10,14 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from bucket.contents import chains, is_whole, shipped
+from bucket.contents import chains, copy_of, is_whole, shipped
 from bucket.memory import MemoryStore
 from conftest import wait_until
 from signalling import send
 
 import mlv
 from mlv.bucket import positions
+from mlv.bucket.names import Segment
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from mlv.errors import BucketDenied, BucketUnreachable, NotAnExperiment
@@ -150,6 +151,30 @@ def test_a_store_that_fails_now_and_then(tmp_path):
     assert push(tmp_path / "runs", store, with_files=False)[0].is_well
 
 
+def test_an_experiment_that_was_moved(tmp_path, store):
+    """It is shipped at its new path, and one note names both; what is at the former one stays."""
+    folder, *_ = make_tree(tmp_path / "runs")
+    sub = mlv.init_sub_exp(mlv.Exp.open(folder).checkpoints().save({"w": 1}, step=1), "squeeze")
+    sub.close()
+    push(tmp_path / "runs", store)
+    before = dict(store.content)
+    shutil.copytree(folder, tmp_path / "runs" / "clone", symlinks=True)
+    mlv.Exp.open(folder).move(tmp_path / "runs" / "archive")
+
+    pushing = Push(tmp_path / "runs", store)
+    planned = [note for each in pushing.experiments() for note in pushing.pending(each).notes]
+    moved = push(tmp_path / "runs", store)
+    again = push(tmp_path / "runs", store)
+
+    (note,) = [note for outcome in moved for note in outcome.notes]
+    assert planned == [note]
+    assert "at project0/e0 before, and goes to archive now: what is at project0/e0 stays" in note
+    assert all(outcome.is_well for outcome in moved)
+    assert {key: store.content[key] for key in before} == before
+    assert store.content["archive/files/notes.txt"] == b"notes 0"
+    assert [outcome.notes for outcome in again if outcome.notes or not outcome.is_empty] == []
+
+
 def test_a_refusal_ends_it(tmp_path):
     """Without the right to write nothing is tried again."""
 
@@ -196,6 +221,42 @@ def test_an_experiment_whose_name_no_object_can_have(tmp_path):
     assert {stored.key.rpartition("/")[0] for stored in store.objects() if stored.key.endswith("meta.json")} == {
         "project0/e0", "project0/e2",
     }  # fmt: skip
+
+
+TRAINING = """
+import sys
+import mlv
+
+exp = mlv.Exp("runs", "digits", capture=(), system=False)
+for step in range(5):
+    exp.log({"loss": step}, step=step)
+    exp.flush()
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+def test_a_killed_run(tmp_path, store):
+    """Its small segments are merged to one: nobody will seal it. As long as it lives they wait for more."""
+    training = subprocess.Popen(
+        [sys.executable, "-c", TRAINING], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(4):
+        assert training.stdout.readline() == "ready\n"
+        push(tmp_path / "runs", store)
+        training.stdin.write("\n")
+        training.stdin.flush()
+    living = [key for key in store.content if key.endswith(".gz")]
+    training.kill()
+    training.communicate()
+
+    push(tmp_path / "runs", store)
+
+    folder = tmp_path / "runs/digits"
+    merged = Segment("log", copy_of(folder), 0, (folder / "log.jsonl").stat().st_size)
+    assert len(living) == 4
+    assert [key for key in store.content if key.endswith(".gz")] == [f"digits/{merged.key}"]
 
 
 def test_a_folder_without_experiments(tmp_path, store):

@@ -244,13 +244,31 @@ def test_refusals_say_what_the_store_said(far, far_store, fault, error, text):
     assert far_store.get("a") == b"x"
 
 
+@pytest.mark.parametrize("fault", ["denied", "expired", "skewed"])
+def test_a_refusal_without_a_reason(far, far_store, fault):
+    """An answer to HEAD has no content: the error names the status alone, and the command that gets the reason."""
+    far.set(fault=fault)
+
+    with pytest.raises(BucketDenied, match=r"refuses access to 'a': 403 Forbidden\. Look .*`mlv doctor s3://"):
+        far_store.head("a")
+
+
+def test_an_object_that_is_too_large(far, far_store):
+    """That another try changes nothing is told by the kind of the error."""
+    far.set(fault="large", kinds=["PUT"])
+
+    with pytest.raises(BucketError, match=r"takes no object as large as 'a': EntityTooLarge") as told:
+        far_store.create("a", b"x")
+    assert type(told.value) is BucketError
+
+
 def test_no_right_to_list(far, far_store):
     """Where listing alone is refused, reading and making objects go on."""
     far.set(fault="denied", kinds=["LIST"])
 
     assert far_store.create("a", b"x") is Creation.MADE
     assert far_store.get("a") == b"x"
-    with pytest.raises(BucketDenied, match=r"refuses access to 'the root'.*AccessDenied"):
+    with pytest.raises(BucketDenied, match=r"refuses access to the root.*AccessDenied"):
         list(far_store.objects())
 
 

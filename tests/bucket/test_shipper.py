@@ -35,6 +35,7 @@ ACTIONS = st.lists(
         st.just(("replace",)),
         st.just(("regrow",)),
         st.just(("clone",)),
+        st.just(("other",)),
     ),
     min_size=1,
     max_size=14,
@@ -47,12 +48,14 @@ class Killed(BaseException):
 
 
 class Experiment:
-    """A folder that grows line by line, and the shipper of the process that ships it at the moment."""
+    """A folder that grows line by line, and the shippers of the two processes that ship it by turns."""
 
     def __init__(self, folder, store):
         self.folder, self.store, self.count = folder, store, 0
         folder.mkdir()
         (folder / layout.META).write_text('{"format":1,"params":{}}')
+        self.begin()
+        self.other = self.shipper
         self.begin()
 
     def begin(self):
@@ -159,6 +162,10 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path_factory, actions):
             shutil.copytree(experiment.folder, base / f"clone{number}")
             experiment.folder = base / f"clone{number}"
             experiment.begin()
+        elif action == "other":
+            experiment.shipper, experiment.other = experiment.other, experiment.shipper
+            if experiment.shipper.folder != experiment.folder:
+                experiment.begin()
     plan.clear()
     experiment.ship()
 
@@ -189,6 +196,52 @@ def _rewrite(path):
 @pytest.fixture
 def store():
     return MemoryStore()
+
+
+def segments_made(store):
+    """Which segments were made, by their first and last byte, in order."""
+    made = (names.segment_of(key.removeprefix("a/b/")) for call, key in store.requests if call == "create")
+    return [(segment.start, segment.end) for segment in made if segment is not None]
+
+
+def position_end(folder, store):
+    return positions.read(folder, store.url).streams["log"].end
+
+
+def test_two_processes_by_turns(tmp_path, store):
+    """Each goes on from where the other one came, and ships nothing again."""
+    experiment = Experiment(tmp_path / "exp", store)
+    for size in (10, 20, 30, 40):
+        experiment.log("log", size)
+        experiment.shipper.ship_lines()
+        experiment.shipper, experiment.other = experiment.other, experiment.shipper
+
+    starts, ends = zip(*segments_made(store), strict=True)
+    assert starts == (0, *ends[:-1])
+    assert position_end(experiment.folder, store) == ends[-1]
+
+
+def test_two_processes_at_once(tmp_path):
+    """A position that is further is not taken back by the process that was slower."""
+
+    def push_meanwhile(call, key):
+        if call == "create" and key.endswith(".gz") and not experiment.is_pushed:
+            experiment.is_pushed = True
+            for size in (10, 20, 30):
+                experiment.log("log", size)
+                experiment.other.ship_lines()
+
+    store = MemoryStore(push_meanwhile)
+    experiment = Experiment(tmp_path / "exp", store)
+    experiment.is_pushed = False
+    experiment.log("log", 10)
+
+    experiment.shipper.ship_lines()
+
+    assert position_end(experiment.folder, store) == len(experiment.lines("log"))
+    count = len(segments_made(store))
+    experiment.shipper.ship_lines()
+    assert len(segments_made(store)) == count
 
 
 def ship(folder, store, path="a/b", **options):
@@ -293,7 +346,8 @@ def test_a_folder_that_several_containers_see(tmp_path, store):
     assert store.requests == []
 
 
-def test_a_folder_that_was_restored_from_a_backup(tmp_path, store):
+@pytest.mark.parametrize("age_s", [0, 3600])
+def test_a_folder_that_was_restored_from_a_backup(tmp_path, store, age_s):
     """Other lines than those that were shipped since are another copy, also where all files are the same ones."""
     folder = finished(tmp_path)
     ship(folder, store)
@@ -303,9 +357,11 @@ def test_a_folder_that_was_restored_from_a_backup(tmp_path, store):
     for path, content in before.items():
         path.write_bytes(content)
     position = positions.position_path(folder, store.url)
-    written = positions.loads(before[position])["written_ns"]
-    # The backup is older than this test.
-    position.write_bytes(before[position].replace(b"%d" % written, b"%d" % (written - 3600 * 10**9)))
+    fields = positions.loads(before[position])
+    if age_s:  # the backup is older than this test, and an earlier version wrote it
+        fields["written_ns"] -= age_s * 10**9
+        del fields["inode"]
+    position.write_text(json.dumps(fields))
     log(folder, 7)
 
     ship(folder, store)

@@ -18,7 +18,7 @@ from mlv.audit.redact import redact
 from mlv.audit.verify import verify
 from mlv.bucket import names
 from mlv.bucket.names import Segment
-from mlv.bucket.verifying import verify_url
+from mlv.bucket.verifying import verify_below, verify_url
 from mlv.errors import BucketUnreachable, InvalidArgument, NotAnExperiment
 from mlv.store.mirrors import mirrors_folder
 
@@ -332,7 +332,63 @@ def test_the_command(command, tmp_path):
     done = command("verify", "long", "--root", url)
     assert done.returncode == 1
     assert "files/conf.txt is not there" in done.stdout
-    assert command("verify", url).returncode == 2
+
+
+def test_a_root(tmp_path, store):
+    """All experiments below a root are judged by one listing; one that cannot be read keeps back no other."""
+    exp = made(tmp_path)
+    for path in ("a", "group/b", "group/c"):
+        lay(exp.path, store, path)
+    broken = next(key for key in store.content if key.startswith("group/b/log.d"))
+    get = store.get
+
+    class Refusing(MemoryStore):
+        content, listings = store.content, 0
+
+        def get(self, key: str) -> bytes:
+            if key == broken:
+                raise BucketUnreachable("no answer", url=URL)
+            return get(key)
+
+        def objects(self, *limits):
+            Refusing.listings += 1
+            return store.objects(*limits)
+
+    results = list(verify_below(URL, store=Refusing()))
+
+    assert [each.path for each in results] == [f"{URL}/a", f"{URL}/group/b", f"{URL}/group/c"]
+    assert [each.report and each.report.verdict for each in results] == ["intact", None, "intact"]
+    assert results[1].error == "no answer"
+    assert Refusing.listings == 1
+    with pytest.raises(InvalidArgument, match="holds 3 experiments: name one"):
+        list(verify_below(URL, "00" * 32, store=store))
+    with pytest.raises(NotAnExperiment, match="holds no experiment"):
+        list(verify_below(URL, store=MemoryStore()))
+
+
+def test_the_command_with_a_root(command, tmp_path):
+    """`mlv verify` of a root judges all below it, here or on workers, in order; the status is 1 where one is not well."""
+    pytest.importorskip("obstore")
+    from mlv.bucket.store import open_store
+
+    exp = made(tmp_path / "node")
+    (tmp_path / "bucket").mkdir()
+    url = f"file://{tmp_path}/bucket"
+    for name in ("a", "my group/b"):
+        lay(exp.path, open_store(url), name)
+
+    done = command("verify", url, "--files")
+    assert (done.returncode, done.stderr) == (0, "")
+    verdicts = [line.split()[:2] for line in done.stdout.splitlines() if url in line]
+    assert verdicts == [["intact", f"{url}/a"], ["intact", f"{url}/my%20group/b"]]
+    assert done.stdout.endswith("2 experiments: 2 intact\n")
+    assert not mirrors_folder().exists()
+
+    os.remove(tmp_path / "bucket" / "a" / "files" / "conf.txt")
+    done = command("verify", url, "--files", "--on", "processes:2")
+    assert done.returncode == 1
+    assert "files/conf.txt is not there" in done.stdout
+    assert done.stdout.endswith("2 experiments: 1 intact, 1 missing\n")
 
 
 def test_several_at_once(command, tmp_path):

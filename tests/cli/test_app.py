@@ -94,9 +94,9 @@ def test_a_reader_that_goes_away(runs, tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "ls hdfs://b/r", "show dbfs:/r", "tail abfs://b/r", "verify hf://b/r", "merge runs s3://b/r",
+        "merge runs s3://b/r", "merge gopher://b/r runs", "recover gopher://b/r", "redact gopher://b/r -p x",
         "whence s3://b/r", "dump runs --to jsonl --out s3://b/r", "export runs/digits --to csv --out s3://b/r",
-        "plot runs/digits --metric loss --out s3://b/r.png", "ls dbfs:/r", "show digits --root hdfs://b/r",
+        "plot runs/digits --metric loss --out s3://b/r.png",
     ],
 )  # fmt: skip
 def test_addresses(command, tmp_path, runs, line):
@@ -106,6 +106,28 @@ def test_addresses(command, tmp_path, runs, line):
 
     assert (shown.returncode, shown.stdout) == (2, "")
     assert "is an address, and mlv keeps experiments in folders: give a local or mounted folder" in shown.stderr
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ls hdfs://b/r", "ls gopher://b/r", "ls dbfs:/r", "show dbfs:/r", "tail abfs://b/r", "verify hf://b/r",
+        "verify gopher://b/r runs", "sql gopher://b/r 'select 1'", "ui gopher://b/r", "ui gopher://b/r --export page",
+        "show digits --root hdfs://b/r", "pull gopher://b/r copy", "summary http://user:secret@b/r", "ls http://user:secret@b/r",
+        "compare gopher://b/r", "plot gopher://b/r --metric loss", "export gopher://b/r --to csv",
+    ],
+)  # fmt: skip
+def test_schemes_that_are_not_read(command, tmp_path, runs, line):
+    """Where a bucket may be read, an address of another kind is told the schemes that may; a password is not shown."""
+    before = sorted(os.listdir(tmp_path))
+
+    shown = command(*shlex.split(line))
+
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "is an address, and its scheme is none of s3://, gs://, az://, file://" in shown.stderr
+    assert "secret" not in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
     assert sorted(os.listdir(tmp_path)) == before
 
 

@@ -278,7 +278,7 @@ def test_packages(monkeypatch):
         CHANGE, "orjson 3.13.0, typer 0.9.1 is older than 0.12, psutil is missing",
     )  # fmt: skip
     assert found["packages"].advice == "pip install --upgrade 'typer>=0.12' 'psutil>=5.9'"
-    assert found["extra frame"].text == "pandas 2.2.3, pyarrow is missing; for all of it: pip install mlvlogger[frame]"
+    assert found["extra frame"].text == "pandas 2.2.3, pyarrow is missing; for all of it: pip install 'mlvlogger[frame]'"
     assert (found["extra frame"].verdict, found["extra sql"].verdict) == (NOTE, OK)
     assert "extra test" not in found
 

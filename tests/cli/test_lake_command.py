@@ -102,6 +102,34 @@ def test_ls_from_a_lake(command, tree):
     assert "c " in command("ls", "runs", "--fresh", env={"MLV_LAKE": "lake"}).stdout
 
 
+def test_changes_are_made_by_what_the_logs_say(command, tree):
+    """A predicate that chooses what is removed, tagged or pulled holds of the logs, however old the lake of the settings is."""
+    command("lake", "build", "runs", "lake")
+    mlv.Exp.open("runs/a").add_tags("keep")
+    old = {"MLV_LAKE": "lake"}
+    push = command("push", "runs", f"file://{tree.parent}/bucket")
+    assert push.returncode == 0
+
+    removed = command("rm", "--where", "not list_contains(tags, 'keep')", "--root", "runs", env=old)
+    pulled = command("pull", f"file://{tree.parent}/bucket", "back", "--where", "list_contains(tags, 'keep')", env=old)
+
+    assert [each.name for each in mlv.find("runs")] == ["a"]
+    assert ([each.name for each in mlv.find("back")], "lake" in removed.stderr + pulled.stderr) == (["a"], False)
+
+
+def test_a_run_that_went_on(command, tree):
+    """The duration of a run that went on when the lake was built does not grow: nobody knows whether it still goes on."""
+    with mlv.Exp("runs", "c", {"lr": 0.1}, capture=()) as exp:
+        exp.log({"loss": 1.0})
+        exp.flush()
+        command("lake", "build", "runs", "lake")
+    options = ["ls", "runs", "--lake", "lake", "--json"]
+    first, again = ([json.loads(line) for line in command(*options).stdout.splitlines()] for _ in range(2))
+
+    assert [(row["name"], row["status"]) for row in first] == [("a", "ok"), ("b", "ok"), ("c", "running")]
+    assert first == again
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

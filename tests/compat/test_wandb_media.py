@@ -114,6 +114,23 @@ def test_files_and_modes(run):
     assert far.data["path"] == "https://example.org/a.png"
 
 
+@pytest.mark.parametrize("of", ["pixels", "tensor", "picture", "figure"])
+def test_a_jpeg_has_no_transparency(run, of):
+    """Pixels, pictures and figures that could be seen through become JPEG without that."""
+    pixels = numpy.dstack([PIXELS, PIXELS[..., :1]])
+    value: object = {"pixels": pixels, "tensor": Tensor(pixels.transpose(2, 0, 1))}.get(of, pillow.fromarray(pixels))
+    if of == "figure":
+        pyplot = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
+        pyplot.switch_backend("Agg")
+        value = pyplot.figure()
+        pyplot.close(value)
+
+    wandb.log({"image": wandb.Image(value, file_type="jpg")})
+
+    [event] = events(run, "image")
+    assert (picture(run, event.data["file"]).format, picture(run, event.data["file"]).mode) == ("JPEG", "RGB")
+
+
 def test_boxes_and_masks(run):
     """Boxes are in pixels, with labels and scores; masks have the names of their classes."""
     boxes = {

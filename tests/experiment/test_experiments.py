@@ -148,5 +148,5 @@ def test_without_pandas(runs, monkeypatch):
     """Without pandas the extra is named."""
     monkeypatch.setitem(sys.modules, "pandas", None)
 
-    with pytest.raises(mlv.MissingExtra, match=r"needs pandas.*: pip install mlvlogger\[frame\]"):
+    with pytest.raises(mlv.MissingExtra, match=r"needs pandas.*: pip install 'mlvlogger\[frame\]'"):
         mlv.find(runs).frame()

@@ -7,9 +7,9 @@ import pickle
 import shutil
 import warnings
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from conftest import Elsewhere
 from logs import line
 
 import mlv
@@ -144,22 +144,6 @@ def test_left_out(root, tmp_path):
     here, there = (outcome(tmp_path, "frame", on) for on in (None, 2))
 
     assert here[1:] == there[1:]
-
-
-class Elsewhere(Executor):
-    """A machine without these experiments."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def submit(self, function, /, *arguments, **options):
-        """Run a task while the experiments are away."""
-        away = self._folder.with_name("away")
-        self._folder.rename(away)
-        future = Future()
-        future.set_result(function(*arguments, **options))
-        away.rename(self._folder)
-        return future
 
 
 def test_worker_without_the_folder(root, tmp_path):

@@ -223,7 +223,7 @@ def test_a_plot_without_the_extra(make, tmp_path, monkeypatch):
     for package in ("numpy", "matplotlib"):
         monkeypatch.setitem(sys.modules, package, None)
 
-    with pytest.raises(mlv.MissingExtra, match=r"pip install mlvlogger\[plot\]"):
+    with pytest.raises(mlv.MissingExtra, match=r"pip install 'mlvlogger\[plot\]'"):
         mlv.find(tmp_path).plot("loss")
 
 

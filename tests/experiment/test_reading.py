@@ -82,7 +82,7 @@ class TestExp:
         pytest.importorskip("pandas")
         monkeypatch.setitem(sys.modules, missing, None)
 
-        with pytest.raises(mlv.MissingExtra, match=r"pip install mlvlogger\[frame\]"):
+        with pytest.raises(mlv.MissingExtra, match=r"pip install 'mlvlogger\[frame\]'"):
             filled.history() if call == "history" else filled.frame("event")
 
     def test_a_summary_needs_no_extra(self, filled, monkeypatch):

@@ -117,8 +117,10 @@ def sub(word):
 )
 def test_an_address(project, use, address):
     """W15: an address is refused wherever a path is wanted, with what to do instead, and leaves nothing on the disk."""
+    is_read = use in (opened, mlv.find)
+    advice = "its scheme is none of s3://" if is_read else "mlv keeps experiments in folders: give a local"
     for form in (address, *([pathlib.Path(address)] if address != ADDRESSES[-1] else [])):
-        with pytest.raises(mlv.InvalidArgument, match="is an address, and mlv keeps experiments in folders: give a local"):
+        with pytest.raises(mlv.InvalidArgument, match=f"is an address, and {advice}"):
             use(form)
     assert os.listdir(project) == ["pyproject.toml"]
 

@@ -6,9 +6,10 @@ import json
 import os
 import pickle
 import shutil
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from conftest import Elsewhere
 
 from importers import wandb_files as w
 from importers.trees import content
@@ -92,22 +93,6 @@ def test_sources_can_be_sent(source):
     assert {unit.format for unit in look_for([source], None, Options()).units} == {"wandb", "ray"}
     for unit in [*look_for([source], None, Options()).units, *look_for([source / "table1.csv"], None, Options()).units]:
         assert pickle.loads(pickle.dumps(unit)).path == unit.path
-
-
-class Elsewhere(Executor):
-    """A machine without some folder."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def submit(self, function, /, *arguments, **options):
-        """Run a task while the folder is away."""
-        away = self._folder.with_name("away")
-        self._folder.rename(away)
-        future = Future()
-        future.set_result(function(*arguments, **options))
-        away.rename(self._folder)
-        return future
 
 
 def test_worker_without_the_source(source, tmp_path):

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import run_command
 
 import mlv
-from importers.trees import content, import_all, points
+from importers.trees import content, import_all, is_intact, points
 from mlv.importers.importing import look_for
 from mlv.importers.reading import Options
 
@@ -60,7 +59,7 @@ def test_trials(tmp_path):
     assert (a.runs[0].started.timestamp(), a.runs[0].ended.timestamp()) == (1699999999, 1700000002)
     assert (a.path / "files/checkpoints/checkpoint_000001/model.pt").read_text() == "weights"
     assert (b.status, b.runs[0].exception["message"]) == ("failed", "no")
-    assert all(str(run_command("verify", exp.path).stdout).startswith("intact") for exp in (a, b))
+    assert all(is_intact(exp) for exp in (a, b))
     before = content(tmp_path / "runs")
     import_all(tmp_path / "ray_results", tmp_path / "runs")
     assert content(tmp_path / "runs") == before
@@ -98,7 +97,7 @@ def test_a_trial_that_goes_on(tmp_path, cut):
     assert [each.imported.differences for each in outcomes] == [[], []]
     exp = mlv.Exp.open(outcomes[1].imported.path)
     assert sorted(step for step, _ in points(exp)) == [1, 2, 3, 4, 5, 6]
-    assert str(run_command("verify", exp.path).stdout).startswith("intact")
+    assert is_intact(exp)
 
 
 def test_damage(tmp_path):

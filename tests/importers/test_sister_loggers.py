@@ -13,24 +13,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from conftest import run_command
 
 import mlv
-from importers.trees import content, import_all, import_one, points
+from importers.trees import content, import_all, import_one, is_intact, points, write
 from mlv.compat.room import ROOM
 from mlv.importers import own_files
 
 RECORDED = Path(__file__).parents[1] / "compat" / "recorded" / "mle_logging"
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def is_intact(exp: mlv.Exp) -> bool:
-    return str(run_command("verify", exp.path).stdout).startswith("intact")
 
 
 def changes_nothing(source: Path, root: Path) -> bool:

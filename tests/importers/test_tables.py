@@ -5,22 +5,14 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
-from conftest import run_command
 
 import mlv
-from importers.trees import content, import_all, import_one, points
+from importers.trees import content, import_all, import_one, is_intact, points, write
 from mlv.errors import InvalidArgument
 from mlv.importers import values
 from mlv.importers.csv_files import value_of
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 def test_wide(tmp_path):
@@ -150,7 +142,7 @@ def test_that_grows(tmp_path, suffix):
     path.write_text(whole)
     import_one(path, tmp_path / "runs")
     assert points(exp) == [(step, {"loss": step / 4}) for step in range(50)]
-    assert str(run_command("verify", exp.path).stdout).startswith("intact")
+    assert is_intact(exp)
     before = content(tmp_path / "runs")
     import_one(path, tmp_path / "runs")
     assert content(tmp_path / "runs") == before

@@ -368,6 +368,17 @@ def test_a_histogram_with_a_doubled_limit(tmp_path):
     assert (edges[:3], edges == sorted(set(edges))) == ([0, 1, 2], True)
 
 
+def test_a_histogram_with_values_outside_its_bins(tmp_path):
+    """The least and the greatest value are those of the file, also where no bin holds them."""
+    histogram = HistogramProto(min=-9, max=9, num=4, sum=2, sum_squares=166, bucket_limit=[1, 2, 3], bucket=[0, 2, 0])
+    folder = write(tmp_path / "tb", [Event(wall_time=START, summary=Summary(value=[Summary.Value(tag="h", histo=histogram)]))])
+
+    [event] = import_one(folder, tmp_path / "runs")[0].events("histogram")
+
+    assert (event.data["counts"], event.data["edges"]) == ([2], [1, 2])
+    assert (event.data["min"], event.data["max"], event.data["count"]) == (-9, 9, 4)
+
+
 def test_files_without_a_record(tmp_path):
     """An event file in which no record is whole is named as passed over, unless it is empty."""
     folder = write(tmp_path / "tb", [scalar(0)])

@@ -12,22 +12,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import run_command
 
 import mlv
-from importers.trees import content, import_all, import_one, points, written_by
+from importers.trees import content, import_all, import_one, is_intact, points, write, written_by
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def is_intact(exp: mlv.Exp) -> bool:
-    return str(run_command("verify", exp.path).stdout).startswith("intact")
 
 
 def sacred_run(folder: Path, status: str = "COMPLETED", points: int = 3, **more: object) -> None:
@@ -296,6 +285,48 @@ def test_dvclive_itself(tmp_path):
     before = content(tmp_path / "runs")
     import_one(tmp_path / "dvclive", tmp_path / "runs")
     assert content(tmp_path / "runs") == before
+
+
+def test_trackio_without_metrics(tmp_path):
+    """A run that only measured the machine or raised an alert comes over, once nobody waits for its params."""
+    path = trackio_project(tmp_path, 2)
+    connection = sqlite3.connect(path)
+    connection.execute("create table alerts (id integer primary key, run_id, timestamp, run_name, title, text, level, step)")
+    moment = "2024-02-29T12:00:00+00:00"
+    measured = json.dumps({"gpu": {"0": {"load": 3}}, "cpu": "NaN", "name": "A100"})
+    connection.execute("insert into system_metrics values (null, 'id2', ?, 'second', ?)", [moment, measured])
+    connection.execute("insert into alerts values (null, 'id3', ?, 'third', 'hot', null, 'warn', 0)", [moment])
+    connection.commit()
+    connection.close()
+
+    followed = import_all(path.parent, tmp_path / "runs", follows=True)
+    outcomes = {outcome.imported.path.name: outcome for outcome in import_all(path.parent, tmp_path / "runs")}
+
+    assert [outcome.imported.path.name for outcome in followed] == ["first"]
+    assert sorted(outcomes) == ["first", "second", "third"]
+    [event] = mlv.Exp.open(outcomes["second"].imported.path).events("system")
+    assert (event.data["gpu/0/load"], math.isnan(event.data["cpu"]), sum(outcomes["second"].left.values())) == (3, True, 1)
+    [alert] = mlv.Exp.open(outcomes["third"].imported.path).events("message")
+    assert alert.data["message"] == "hot"
+
+
+def test_trackio_tables_of_media(tmp_path):
+    """A medium in a table comes over as its file; one that is gone is reported, and leaves its cell."""
+    path = trackio_project(tmp_path, 1)
+    (tmp_path / "trackio/media/proj/a.png").write_bytes(PNG)
+    cells = [{"_type": "trackio.image", "file_path": f"proj/{name}.png"} for name in ("a", "gone")]
+    table = {"_type": "trackio.table", "_value": [{"x": 1, "image": cell} for cell in cells]}
+    connection = sqlite3.connect(path)
+    connection.execute("update metrics set metrics = ?", [json.dumps({"tab": table})])
+    connection.commit()
+    connection.close()
+
+    exp, outcome = import_one(path.parent, tmp_path / "runs")
+
+    [event] = exp.events("table")
+    [[_, there], [_, gone]] = event.data["rows"]
+    assert ((exp.path / there["path"]).read_bytes(), gone) == (PNG, cells[1])
+    assert sum(outcome.left.values()) == 1
 
 
 def test_trackio_hostile(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from conftest import run_command
 
 import mlv
-from importers.trees import content, import_all, import_one, points
+from importers.trees import content, import_all, import_one, is_intact, points, write
 from mlv.experiment.importing.source import EPOCH, SourceEvent
 from mlv.importers import log_lines
 from mlv.importers.reading import SourceReading
@@ -29,16 +29,6 @@ CHART = (
 )
 METADATA = {"program": "train.py", "args": ["--lr", "0.1"], "host": "vm", "startedAt": "2024-02-29T12:00:00.5", "os": "Linux",
             "git": {"remote": "https://user:secret@example.org/x.git", "commit": "abc"}}  # fmt: skip
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def is_intact(exp: mlv.Exp) -> bool:
-    return str(run_command("verify", exp.path).stdout).startswith("intact")
 
 
 def opened(outcomes):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import run_command
 
 import mlv
 from mlv.importers.importing import Outcome, bring, look_for
@@ -27,6 +28,18 @@ def import_one(source: Path, root: Path, format: str | None = None, **options: A
     [outcome] = import_all(source, root, format, **options)
     assert outcome.error == ""
     return mlv.Exp.open(outcome.imported.path), outcome
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file of a source, in a folder that is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def is_intact(exp: mlv.Exp) -> bool:
+    """Whether `mlv verify` says so."""
+    return str(run_command("verify", exp.path).stdout).startswith("intact")
 
 
 def content(root: Path) -> dict[str, bytes]:

@@ -116,3 +116,15 @@ def test_a_list_of_callbacks_is_used_again(scope, tmp_path):
 
     assert surviving(exp.path, "loss") == [4, 8]
     assert not list(exp.events("message"))
+
+
+def test_a_fit_whose_gradients_are_accumulated_goes_on(scope, tmp_path):
+    """Where only every third batch updates the weights, the next fit goes on behind all batches, and supersedes none."""
+    model, keras = scope["new_model"](), scope["keras"]
+    model.compile(keras.optimizers.Adam(gradient_accumulation_steps=3), "mse")
+    with mlv.Exp(tmp_path, "fit") as exp:
+        for _ in range(2):
+            model.fit(scope["X"], scope["y"], batch_size=10, verbose=0, callbacks=[scope["Callback"](exp=exp, batch_every=1)])
+
+    assert surviving(exp.path, "batch/loss") == [*range(1, 9)]
+    assert surviving(exp.path, "loss") == [4, 8]

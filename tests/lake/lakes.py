@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,7 @@ import logs
 from mlv.lake import Lake
 from mlv.store.meta import write_meta
 
+SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
 CREATED = "2026-11-03T00:00:00.000000Z"
 
 
@@ -42,3 +49,71 @@ def values(lake: Lake) -> list[tuple[str, str, int, Any]]:
     """Run, name, seq and value of each point, sorted."""
     table = lake.arrow("metrics", ["run", "name", "seq", "value"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True), key=str)
+
+
+class Growing:
+    """A tree whose logs grow, with the points that they hold."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree, self.chance = tree, random.Random(SEED)
+        self._folders = [make(tree / f"e{number}") for number in range(8)]
+        self._points: list[tuple[str, int]] = []
+        self._ends: dict[Path, bytes] = {}
+
+    def grow(self) -> None:
+        """Add lines to some logs; the last line of some is half written."""
+        for folder in self.chance.sample(self._folders, 4):
+            lines, end = [], self._ends.pop(folder, b"")
+            for _ in range(self.chance.randrange(1, 30)):
+                seq = len([1 for name, _ in self._points if name == folder.name]) + 1
+                self._points.append((folder.name, seq))
+                lines.append(metrics("r" + folder.name, seq, seq, x=float(seq)))
+            cut = self.chance.randrange(1, len(lines[-1]))
+            self._ends[folder] = lines[-1][cut:]
+            append(folder, end, *lines[:-1], lines[-1][:cut])
+
+    def end(self) -> None:
+        """Complete every line."""
+        for folder, end in self._ends.items():
+            append(folder, end)
+
+    def values(self) -> list[tuple[str, str, int, Any]]:
+        """What `values` are to be of a lake of the tree."""
+        return sorted((("r" + name, "x", seq, float(seq)) for name, seq in self._points), key=str)
+
+
+_BUILDER = """
+import sys
+from mlv import lake
+while True:
+    print(lake.build(sys.argv[1], sys.argv[2]).number, flush=True)
+"""
+
+
+def build_and_kill(growing: Growing, url: str, kills: int, *, within_s: float) -> None:
+    """Let a tree grow to its end, while two processes build its lake, one of which is killed at a time and replaced."""
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", _BUILDER, str(growing.tree), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    builders = [start(), start()]
+    try:
+        for _ in range(kills):
+            victim = growing.chance.choice(builders)
+            growing.grow()
+            assert victim.stdout is not None
+            assert victim.stderr is not None
+            assert victim.stdout.readline().strip().isdigit(), (SEED, victim.stderr.read())  # it has begun to build
+            growing.grow()
+            time.sleep(growing.chance.uniform(0, within_s))
+            assert victim.poll() is None, (SEED, victim.stderr.read())
+            victim.send_signal(signal.SIGKILL)
+            victim.communicate()
+            builders[builders.index(victim)] = start()
+    finally:
+        for builder in builders:
+            builder.kill()
+            builder.communicate()
+    growing.end()

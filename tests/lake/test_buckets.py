@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import signal
+import re
 import subprocess
 import sys
-import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -19,21 +18,22 @@ pytest.importorskip("obstore")
 
 
 from bucket.laid import COPY, OTHER, lay, lay_lines
-from lakes import append, make, metrics, rows, values
+from lakes import SEED, Growing, append, build_and_kill, make, metrics, rows, values
 
 import mlv
 from mlv import lake
 from mlv.bucket import names
 from mlv.bucket.store import open_store
-from mlv.errors import LakeBusy, LakeError
+from mlv.errors import BucketDenied, LakeBusy, LakeError, MlvWarning
+from mlv.lake import upkeep
 from mlv.lake.lease import FOLDER, alone
+from mlv.lake.tables import LakeTables
 from mlv.store import layout
 from mlv.store.owners import Owner
 
 pytest_plugins = ["bucket.stores"]
 
 KILLS = 50 if os.environ.get("MLV_SOAK") else 4
-SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
 
 
 @pytest.fixture
@@ -196,6 +196,143 @@ def test_a_lake_in_a_bucket(tree, moto):
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
 
 
+def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch):
+    """Files of a table are read to the end by whoever listed them, whatever was built and fetched meanwhile; then removed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = below(moto.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    with lake.open(url).connected("summaries") as connection:
+        [old] = lake.open(url).files("summaries")
+        append(tree / "a", metrics("r1", 2, 2, x=2.0))
+        lake.build(tree, url)
+        [new] = lake.open(url).files("summaries")
+        assert connection.execute("select last from tables.summaries").fetchall() == [(1.0,)]
+
+    os.utime(old, (0, 0))
+    os.utime(new, (0, 0))
+    assert lake.open(url).files("summaries") == [new]
+    assert [os.path.exists(path) for path in (old, new)] == [False, True]
+
+
+def damaged(bucket, key):
+    """Overwrite an object of a folder by what is no segment; return its content."""
+    path = Path(bucket.removeprefix("file://"), key)
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(b"mine")
+    return content
+
+
+def test_an_object_that_somebody_overwrote(tree, bucket, tmp_path):
+    """Its lines, and those behind it, are left out with its name; all others are taken, and these once it is restored."""
+    store, url = open_store(bucket), tmp_path / "lake"
+    for name in ("a", "b"):
+        append(make(tree / name), *(metrics("r" + name, seq, seq, x=float(seq)) for seq in range(1, 31)))
+    keys = lay_lines(tree / "a", store, "a", parts=3)
+    lay(tree / "a", store, "a")
+    lay(tree / "b", store, "b")
+    content = damaged(bucket, keys[1])
+
+    for _ in range(2):  # told by each build
+        with pytest.warns(MlvWarning, match=re.escape(keys[1])):
+            lake.build(bucket, url, everything=True)
+
+    taken = values(lake.open(url))
+    assert sum(run == "rb" for run, *_ in taken) == 30
+    count = sum(run == "ra" for run, *_ in taken)
+    assert 0 < count < 20
+    Path(bucket.removeprefix("file://"), keys[1]).write_bytes(content)
+    assert lake.build(bucket, url, everything=True).rows["metrics"] == 30 - count
+    assert lake.check(url).differences == []
+
+
+def test_an_object_that_is_overwritten_after_its_lines_were_taken(tree, bucket, tmp_path):
+    """The rows of its lines stay, and the build and the check name it."""
+    store, url = open_store(bucket), tmp_path / "lake"
+    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 31)))
+    keys = lay_lines(tree / "a", store, "a", parts=3)
+    lay(tree / "a", store, "a")
+    lake.build(bucket, url)
+    damaged(bucket, keys[0])
+
+    with pytest.warns(MlvWarning, match=re.escape(keys[0])):
+        lake.build(bucket, url, everything=True)
+    with pytest.warns(MlvWarning, match=re.escape(keys[0])):
+        assert len(lake.check(url).differences) == 1
+
+    assert len(values(lake.open(url))) == 30
+
+
+def test_a_damaged_copy_beside_a_whole_one(tree, bucket, tmp_path):
+    """Of an experiment all lines are taken that one of its copies has."""
+    store, url = open_store(bucket), tmp_path / "lake"
+    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 31)))
+    lay(tree / "a", store, "a")
+    store.create(f"a/log.d/{OTHER}/000000000000-000000000005.jsonl.gz", b"mine")
+
+    with pytest.warns(MlvWarning, match=OTHER):
+        lake.build(bucket, url)
+
+    assert len(values(lake.open(url))) == 30
+    assert lake.open(url).arrow("experiments", ["status"]).num_rows == 1
+
+
+def test_a_bucket_without_the_right_to_delete(tree, far, monkeypatch):
+    """A lake is built, built on, tidied up and read; one that cannot be removed is not left half removed."""
+    monkeypatch.setattr(upkeep, "ENDED_FILES", 1)
+    monkeypatch.setattr(upkeep, "MOST_FILES", 1)
+    url = below(far.bucket().url)
+    folder = make(tree / "a")
+    far.set(fault="denied", kinds=["DELETE"])
+    for seq in (1, 2):
+        append(folder, metrics("r1", seq, seq, x=float(seq)))
+        lake.build(tree, url)
+    tables = LakeTables(url, lake.open(url).info()["id"])
+
+    with pytest.warns(MlvWarning, match="refuses to delete"):
+        upkeep.maintain(tables, datetime.now(timezone.utc), 0)
+    with pytest.raises(BucketDenied, match=r"trial\.json"):
+        lake.rebuild(tree, url)
+
+    lake.build(tree, url)
+    assert len(values(lake.open(url))) == 2
+
+
+def test_a_bucket_that_may_not_be_listed(tree, far):
+    """A build is refused with what to do, and changes nothing."""
+    url = below(far.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    far.set(fault="denied", kinds=["LIST"])
+
+    with pytest.raises(LakeError, match=r"refuses access \(AccessDenied\)\. Look at the credentials"):
+        lake.build(tree, url)
+
+    far.set()
+    lake.build(tree, url)
+    assert len(values(lake.open(url))) == 1
+
+
+def test_where_files_are_kept(tree, moto, tmp_path, monkeypatch):
+    """The files of a lake in a bucket are the user's own, are fetched anew where one was cut off, and need room."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = below(moto.bucket().url)
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    found = mlv.find(tree, lake=url)
+    [path] = lake.open(url).files("metrics")
+    os.truncate(path, 50)
+
+    assert found.sql("select value from metrics").fetchall() == [(1.0,)]
+    [folder] = (tmp_path / "cache" / "mlv" / "lakes").iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    (tmp_path / "full").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
+    with pytest.raises(LakeError, match=r"cannot be kept in .* set XDG_CACHE_HOME"):
+        mlv.find(tree, lake=url)
+
+
 def test_a_store_without_ranges(tree, rclone):
     """A lake on `rclone serve s3` is refused before anything is made: no table could be read."""
     url = below(rclone.bucket().url)
@@ -206,47 +343,12 @@ def test_a_store_without_ranges(tree, rclone):
     assert list(open_store(url).objects()) == []
 
 
-BUILDER = """
-import sys
-from mlv import lake
-while True:
-    print(lake.build(sys.argv[1], sys.argv[2]).number, flush=True)
-"""
-
-
 @pytest.mark.timeout(900)
 def test_two_builders_and_kills_on_s3(tree, moto):
     """Two builders at once on S3, killed at any time, neither lose nor double a row."""
-    chance = random.Random(SEED)
-    bucket = moto.bucket()
-    url = below(bucket.url)
-    folders = [make(tree / f"e{number}") for number in range(4)]
-    expected = []
-
-    def start():
-        return subprocess.Popen(
-            [sys.executable, "-c", BUILDER, str(tree), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, **bucket.variables},
-        )  # fmt: skip
-
-    builders = [start(), start()]
-    try:
-        for number in range(KILLS):
-            for folder in folders:
-                append(folder, metrics("r" + folder.name, number + 1, number, x=float(number)))
-                expected.append(("r" + folder.name, "x", number + 1, float(number)))
-            victim = chance.choice(builders)
-            assert victim.stdout.readline().strip().isdigit(), (SEED, victim.stderr.read())
-            time.sleep(chance.uniform(0, 1))
-            assert victim.poll() is None, (SEED, victim.stderr.read())
-            victim.send_signal(signal.SIGKILL)
-            victim.communicate()
-            builders[builders.index(victim)] = start()
-    finally:
-        for builder in builders:
-            builder.kill()
-            builder.communicate()
+    growing, url = Growing(tree), below(moto.bucket().url)
+    build_and_kill(growing, url, KILLS, within_s=1)
 
     lake.build(tree, url)
 
-    assert values(lake.open(url)) == sorted(expected, key=str), SEED
+    assert values(lake.open(url)) == growing.values(), SEED

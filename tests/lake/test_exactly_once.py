@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -20,7 +15,7 @@ pytest.importorskip("hypothesis")
 import logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lakes import append, make, metrics
+from lakes import SEED, Growing, append, build_and_kill, make, metrics, values
 
 from mlv import lake
 from mlv.bucket.store import open_store
@@ -28,81 +23,17 @@ from mlv.lake import plans
 from mlv.lake.tables import LakeTables
 
 KILLS = 50 if os.environ.get("MLV_SOAK") else 10
-SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
-
-BUILDER = """
-import sys
-from mlv import lake
-while True:
-    built = lake.build(sys.argv[1], sys.argv[2])
-    print(built.number, flush=True)
-"""
-
-
-class Growing:
-    """A tree whose logs grow, with the points that they hold."""
-
-    def __init__(self, tree, chance):
-        self.folders = [make(tree / f"e{number}") for number in range(8)]
-        self.chance, self.points, self._ends = chance, [], {}
-
-    def grow(self):
-        """Add lines to some logs; the last line of some is half written."""
-        for folder in self.chance.sample(self.folders, 4):
-            lines, rest = [], self._ends.pop(folder, b"")
-            for _ in range(self.chance.randrange(1, 30)):
-                seq = len([1 for name, _ in self.points if name == folder.name]) + 1
-                self.points.append((folder.name, seq))
-                lines.append(metrics("r" + folder.name, seq, seq, x=float(seq)))
-            cut = self.chance.randrange(1, len(lines[-1]))
-            self._ends[folder] = lines[-1][cut:]
-            append(folder, rest, *lines[:-1], lines[-1][:cut])
-
-    def end(self):
-        """Complete every line."""
-        for folder, rest in self._ends.items():
-            append(folder, rest)
-
-
-def points(url):
-    """The experiment and seq of each row."""
-    table = lake.open(url).arrow("metrics", ["run", "seq"])
-    return sorted((run[1:], seq) for run, seq in zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 @pytest.mark.timeout(600)
 def test_two_builders_and_kills(tmp_path):
     """Two builders at once, killed at any time, neither lose nor double a row of logs that grow meanwhile."""
-    chance = random.Random(SEED)
-    tree, url = tmp_path / "runs", str(tmp_path / "lake")
-    growing = Growing(tree, chance)
+    growing, url = Growing(tmp_path / "runs"), str(tmp_path / "lake")
+    build_and_kill(growing, url, KILLS, within_s=0.3)
 
-    def start():
-        return subprocess.Popen(
-            [sys.executable, "-c", BUILDER, str(tree), url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    lake.build(growing.tree, url)
 
-    builders = [start(), start()]
-    try:
-        for _ in range(KILLS):
-            victim = chance.choice(builders)
-            growing.grow()
-            assert victim.stdout.readline().strip().isdigit(), (SEED, victim.stderr.read())  # it has begun to build
-            growing.grow()
-            time.sleep(chance.uniform(0, 0.3))
-            assert victim.poll() is None, (SEED, victim.stderr.read())
-            victim.send_signal(signal.SIGKILL)
-            victim.communicate()
-            builders[builders.index(victim)] = start()
-    finally:
-        for builder in builders:
-            builder.kill()
-            builder.communicate()
-    growing.end()
-
-    lake.build(tree, url)
-
-    assert points(url) == sorted(growing.points), SEED
+    assert values(lake.open(url)) == growing.values(), SEED
     assert lake.check(url, everything=True).differences == [], SEED
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +26,7 @@ from strategies import metric_values, same, values
 
 import mlv
 from mlv import lake
+from mlv.audit.redact import redact
 from mlv.bucket.store import open_store
 from mlv.errors import (
     InvalidArgument,
@@ -51,6 +54,7 @@ experiments = st.fixed_dictionaries({
     "kind": st.sampled_from([None, "train", "prune"]),
     "mode": st.sampled_from([None, "min", "max"]),
     "runs": st.integers(1, 2),
+    "is_rewound": st.booleans(),
     "is_archived": st.booleans(),
 })  # fmt: skip
 trees = st.dictionaries(st.sampled_from(PATHS), experiments, min_size=3, max_size=len(PATHS))
@@ -82,19 +86,31 @@ PREDICATES = [
 
 
 def log(root, path, own):
-    """An experiment with one or two runs."""
+    """An experiment with its first run."""
     options = {"kind": own["kind"], "tags": own["tags"], "notes": own["notes"]}
     folder = root / path
     exp = mlv.Exp(folder.parent, folder.name, own["params"], capture=(), **options)
-    for number in range(own["runs"]):
-        exp = mlv.Exp.open(folder) if number else exp
-        with exp:
-            if own["mode"]:
-                exp.log.describe("loss", mode=own["mode"], summary="best", format=".3g")
-            for step, data in enumerate(own["metrics"]):
-                exp.log.at(epoch=step // 2)(data, step=step)
+    with exp:
+        log_run(exp, own)
+
+
+def log_again(root, path, own):
+    """A second run of it, from the beginning or from step 0 of the first one; and what is done to an experiment later."""
+    folder = root / path
+    if own["runs"] > 1:
+        options = {"rewind_to": 0} if own["is_rewound"] and any(own["metrics"]) else {}
+        with mlv.Exp.open(folder, **options) as exp:
+            log_run(exp, own)
     if own["is_archived"]:
         mlv.Exp.open(folder).archive()
+
+
+def log_run(exp, own):
+    """The metrics of a run."""
+    if own["mode"]:
+        exp.log.describe("loss", mode=own["mode"], summary="best", format=".3g")
+    for step, data in enumerate(own["metrics"]):
+        exp.log.at(epoch=step // 2)(data, step=step)
 
 
 def outcome(call, **options):
@@ -133,9 +149,10 @@ def test_nothing_differs(tree):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLV_INLINE", "1")  # written by this process, which is quicker
         root, url = Path(folder, "runs"), Path(folder, "lake")
-        for path, own in sorted(tree.items()):
-            log(root, path, own)
-        lake.build(root, url)
+        for step in (log, log_again):  # the lake takes up what is new
+            for path, own in sorted(tree.items()):
+                step(root, path, own)
+            lake.build(root, url)
         of_logs, of_lake = mlv.find(root), mlv.find(root, lake=url)
 
         assert of_lake.paths == of_logs.paths
@@ -274,6 +291,69 @@ def test_below_the_source(tree):
     assert mlv.find(tree / "sub/e0", lake=tree.parent / "lake").paths == [tree / "sub/e0"]
 
 
+def test_a_parent_around_the_root(tmp_path):
+    """Sub-experiments belong to the families of their parent, also where only they are below the root."""
+    checkpoint = tmp_path / "runs" / "p" / "files" / "w.bin"
+    with mlv.Exp(tmp_path / "runs", "p", {"lr": 0.5}, capture=()):
+        checkpoint.parent.mkdir()
+        checkpoint.write_bytes(b"w")
+    for seed in range(2):
+        with mlv.init_sub_exp(checkpoint, "kind", params={"seed": seed}) as exp:
+            exp.log({"x": float(seed)}, step=0)
+    lake.build(tmp_path / "runs", tmp_path / "lake")
+    root = tmp_path / "runs" / "p" / "kind"
+
+    of_logs, of_lake = (mlv.find(root, where={"parent.lr": 0.5}, **options) for options in ({}, {"lake": tmp_path / "lake"}))
+    assert [len(of_lake), of_lake.paths] == [2, of_logs.paths]
+    assert reprs(of_lake.aggregate(over=["seed", "parent.lr"])) == reprs(of_logs.aggregate(over=["seed", "parent.lr"]))
+
+
+def test_folders_that_changed_since(tree):
+    """The log of another experiment, which is in the folder by now, is never taken for that of the one that the lake has."""
+    found = mlv.find(tree, lake=tree.parent / "lake")
+    (tree / "sub/e0").rename(tree / "sub/e9")
+    make(tree / "sub" / "e0", params={"new": 1})
+    shutil.rmtree(tree / "sub/e1")
+
+    with pytest.raises(NotAnExperiment, match=r"e0 does not hold the experiment any more"):
+        found[0]
+    with pytest.warns(MlvWarning, match=r"e0 does not hold .* is left out$"), pytest.warns(MlvWarning, match=r"e1 does not"):
+        assert [exp.name for exp in found] == ["e2"]
+    with pytest.warns(MlvWarning, match=r"e[01] does not hold .* is left out, as are 1 more"):
+        assert found.history()["exp_name"].unique().tolist() == ["e2"]
+    assert found.aggregate(x=None)["count"].sum() == 3
+
+
+def test_a_lake_that_changed_since(tree):
+    """A list that was taken before a build is read without the experiments that it replaced; after a rebuild it is an error."""
+    url = tree.parent / "lake"
+    found = mlv.find(tree, lake=url)
+    assert len(found) == 3
+    shutil.rmtree(tree / "sub/e1")
+    make(tree / "sub" / "e1", params={"new": 1})
+    lake.build(tree, url)
+
+    with pytest.warns(MlvWarning, match=r"e1 is left out: the lake was built on"):
+        assert found.frame()["name"].tolist() == ["e0", "e2"]
+    assert mlv.find(tree, lake=url).frame()["name"].tolist() == ["e0", "e1", "e2"]
+    lake.rebuild(tree, url)
+    with pytest.raises(LakeError, match="was rebuilt since it was opened"):
+        found.sql("from metrics")
+
+
+def test_an_experiment_that_was_redacted_since(tree):
+    """It has another ID then, and is still the one that the lake has in its folder."""
+    exp = mlv.Exp(tree, "secret", {"who": "hunter22"}, capture=())
+    exp.close()
+    lake.build(tree, tree.parent / "lake")
+    found = mlv.find(tree, lake=tree.parent / "lake", where="name = 'secret'")
+    list(redact(exp.path, ["hunter22"]))
+
+    [opened] = found
+    assert opened.id != exp.id
+    assert "hunter22" not in opened.params["who"]
+
+
 def damaged(url):
     """Remove a file of the table of experiments."""
     next(url.glob("experiments/month=*/*.parquet")).unlink()
@@ -312,6 +392,41 @@ def test_a_lake_that_cannot_be_used(tree, monkeypatch, change, error):
     assert (found.as_of, len(found)) == (None, 3)
 
 
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: os.truncate(path, 99)])
+def test_a_file_that_is_damaged(tree, change):
+    """A file of a table that is missing or cut off is an error of the lake for all that reads the table, and the logs go on."""
+    url = tree.parent / "lake"
+    found = mlv.find(tree, lake=url)
+    change(next(url.glob("metrics/month=*/*.parquet")))
+
+    for read in (
+        lambda: found.sql("from metrics"),
+        lambda: found.aggregate(),
+        lambda: mlv.find(tree, lake=url, where="id in (select exp from metrics)").paths,
+    ):
+        with pytest.raises(LakeDamaged, match=r"cannot be read .*fresh=True"):
+            read()
+    assert len(mlv.find(tree, fresh=True).sql("from metrics")) == 24
+
+
+def test_signs_in_the_name_of_a_lake(tree):
+    """A folder whose name DuckDB takes for a pattern is a lake like any other."""
+    url = tree.parent / "l'*? %"
+    lake.build(tree, url)
+    found = mlv.find(tree, lake=url, where="id in (select exp from metrics where value > 7)")
+
+    assert found.sql("select count(*), max(value) from metrics").fetchone() == (24, 8.0)
+    assert found.aggregate(x=None)["count"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["s4://lab/lake", "lake[1]", "none"])
+def test_a_lake_of_the_settings_that_cannot_be(tree, monkeypatch, name):
+    """Whatever is wrong with the lake of the settings, the logs are read, with a warning."""
+    monkeypatch.setenv("MLV_LAKE", name)
+    with pytest.warns(MlvWarning, match=r"the logs are read, and not the lake: "):
+        assert len(mlv.find(tree)) == 3
+
+
 def test_another_source(tree, tmp_path):
     """A lake of another root, or none at all, is an error, as is one together with `fresh`."""
     make(tmp_path / "others" / "a")
@@ -347,6 +462,18 @@ def test_the_lake_of_a_bucket(tree, monkeypatch):
     assert found[1].history()["x"].max() == 8.0
     assert [path.parent.name for path in (tree.parent / "other").rglob("log.jsonl")] == ["e1"]
     assert found.history("x")["x"].count() == 24
+
+
+def test_odd_names_in_a_bucket(tree, monkeypatch):
+    """An experiment of any name is brought; and where deltalake could keep no lake, a bucket is read as if it had none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "cache"))
+    url = f"file://{tree.parent}/b%5B1%5D"
+    lay(tree / "sub" / "e0", open_store(url), "what?#1 %41")
+    assert [path.name for path in mlv.find(url).paths] == ["what?#1 %41"]
+
+    lake.build(url, tree.parent / "other")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "elsewhere"))
+    assert mlv.find(url, lake=tree.parent / "other")[0].history()["x"].max() == 8.0
 
 
 def test_requests_of_a_list(far, command, tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ import pytest
 from mlv import optional
 from mlv.media.extras import missing_extra
 
-WITHOUT_PILLOW = "Pillow is not installed: images are stored as .npy; pip install mlvlogger[media]"
-WITHOUT_FFMPEG = "imageio-ffmpeg is not installed: videos are stored as .npy; pip install mlvlogger[media]"
+WITHOUT_PILLOW = "Pillow is not installed: images are stored as .npy; pip install 'mlvlogger[media]'"
+WITHOUT_FFMPEG = "imageio-ffmpeg is not installed: videos are stored as .npy; pip install 'mlvlogger[media]'"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def without(monkeypatch):
         (
             "video",
             ["imageio_ffmpeg"],
-            "imageio-ffmpeg is not installed: videos are stored as .npy; pip install mlvlogger[media]",
+            "imageio-ffmpeg is not installed: videos are stored as .npy; pip install 'mlvlogger[media]'",
         ),
         ("figure", ["PIL", "imageio_ffmpeg"], None),
         ("audio", ["PIL", "imageio_ffmpeg"], None),

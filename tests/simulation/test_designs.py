@@ -97,6 +97,44 @@ def test_designs_see_the_same_laboratory():
     assert outcome.events == pytest.approx(sum(run.events for run in trace.runs(200)), rel=1e-6)
 
 
+def test_a_build_looks_where_there_is_news():
+    """A build lists what was marked today or yesterday, by runs that go on and by those that ended, and no run twice."""
+    day = 86_400.0
+    design = Segments(COSTS, 10.0)
+    for number in range(3):
+        design.begun(0.0, Run(number, 10, 10 * day))
+    design.begun(1.5 * day, Run(3, 10, 10 * day))
+    marks = design._marks
+
+    marks.turn(1.6 * day, design._running)
+    assert (marks.count, marks.runs) == (3 + 4, 4)
+    design.ended(1.7 * day, Attempt(Run(3, 10, 0.2 * day), 0, 0, 1.5 * day, 1.7 * day, 0.0, killed=False, outages=()))
+    marks.turn(2.1 * day, design._running)
+    assert (marks.count, marks.runs) == (4 + 3, 4)
+    marks.turn(3.1 * day, design._running)
+    assert (marks.count, marks.runs) == (3 + 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("shipped_s", "built_s", "there", "new"), [(400, 200, 40, 20), (960, 900, 33, 6), (1_300, 600, 4, 4), (1_300, 640, 4, 3)]
+)
+def test_a_build_reads_merged_segments(shipped_s, built_s, there, new):
+    """Of segments that were merged since the latest build it reads the larger ones."""
+    design, run = Segments(COSTS, 10.0), Run(0, 100_000, 10_000.0)
+    design.begun(0.0, run)
+    design._built_at = float(built_s)
+
+    assert design._objects(run, 0.0, float(shipped_s)) == (there, new)
+
+
+def test_long_builds_count_as_long_as_they_are():
+    """How long it takes until a row is there is sampled by time, so that a slow build counts more than a quick one."""
+    trace = Trace(hosts=2, slots=2)
+    (design,) = simulate(trace, 100, [Segments(COSTS, 10.0)]).designs
+
+    assert len(design.totals.stale_s) == pytest.approx(design._built_at / 150, rel=0.02)
+
+
 def test_a_simulation_can_be_repeated():
     """Equal seeds give equal totals."""
     trace = Trace(hosts=2, slots=2)

@@ -253,7 +253,7 @@ METHODS = {
     "mkstemp", "read_bytes", "read_table", "read_text", "touch", "write_bytes", "write_table", "write_text",
 }  # fmt: skip
 ELSEWHERE = {
-    "mlv/bucket/mirrored.py": "the mirror, in the user's own cache",
+    "mlv/bucket/mirrored_lines.py": "the mirror, in the user's own cache",
     "mlv/bucket/published.py": "files that `attached` holds",
     "mlv/bucket/store.py": "files that `attached` holds, and temporaries",
     "mlv/capture": "files of the system, and of the script that runs",
@@ -280,7 +280,6 @@ ELSEWHERE = {
     "mlv/integrations/ray.py": "a file that Tune wrote, and named",
     "mlv/web/built.py": "the page in the package",
     "mlv/web/export.py": "a folder that the export makes",
-    "mlv/web/processes.py": "/dev/null, and the output of the process",
     "mlv/web/server.py": "a temporary file that the command makes",
     "mlv/store/trees.py": "checkpoints, whose content was compared, and temporaries",
     "mlv/store/opening.py": "the place itself",
@@ -295,7 +294,7 @@ ELSEWHERE = {
     "mlv/projections/hdf5.py": "an attachment, which `attached` opened",
     "mlv/transport/spool.py": "the spool, which has rules of its own",
     "mlv/transport/appending.py": "the spool",
-    "mlv/executors.py": "the pipes to processes",
+    "mlv/workers.py": "the pipes to processes",
     "mlv/transport/new_rings.py": "the spool",
     "mlv/transport/ring.py": "the spool",
     "mlv/transport/spills.py": "the spool",

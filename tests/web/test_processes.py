@@ -22,7 +22,8 @@ from mlv.web.limits import LIMITS
 from mlv.web.processes import Processes
 
 META = '{"format":1,"name":"%s","created":"2026-01-01T00:00:00.000000Z","params":{"seed":%d}}'
-SLOWLY = "processes.answer(lambda folder: __import__('time').sleep(0.1) or index.read(folder))"
+SLOWLY = "workers.serve(processes.answer(lambda folder: __import__('time').sleep(0.1) or index.read(folder)))"
+SERVING = "workers.serve(processes.answer(index.read))"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def always(monkeypatch) -> None:
 
 def ended_by(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace what a process does."""
-    monkeypatch.setattr(processes, "PROGRAM", processes.PROGRAM.replace("processes.answer(index.read)", program))
+    monkeypatch.setattr(processes, "PROGRAM", processes.PROGRAM.replace(SERVING, program))
 
 
 def rows(page: PageIndex) -> dict[str, tuple[object, ...]]:
@@ -90,11 +91,12 @@ def _only_names() -> Callable[..., IndexRow]:
     "program",
     [
         "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
-        "count = [0]; processes.answer(lambda folder: count.append(0) or (len(count) > 4 and __import__('os')._exit(1)) or "
-        "index.read(folder))",
-        "sys.stdout.write('no pickle')",
-        "processes.answer(lambda folder: None)",
-        "print('something'); processes.answer(lambda folder: print('between') or index.read(folder))",
+        "count = [0]; workers.serve(processes.answer(lambda folder: count.append(0) or (len(count) > 4 and "
+        "__import__('os')._exit(1)) or index.read(folder)))",
+        "import sys; sys.stdout.write('no greeting')",
+        "workers.serve(lambda path: processes.pickled(None))",
+        "import sys; print('something', flush=True); workers.serve(processes.answer(index.read))",
+        "workers.serve(processes.answer(lambda folder: print('between', flush=True) or index.read(folder)))",
         "no python",
     ],
 )
@@ -130,7 +132,7 @@ def test_nobody_is_left_behind(root, number):
         from mlv.web.index import PageIndex
         from mlv.web.limits import LIMITS
         LIMITS.processes_bytes, processes.CORES = 0, 2
-        processes.PROGRAM = processes.PROGRAM.replace("processes.answer(index.read)", {SLOWLY!r})
+        processes.PROGRAM = processes.PROGRAM.replace({SERVING!r}, {SLOWLY!r})
         PageIndex(Path({str(root)!r})).refresh()
     """)
     server = subprocess.Popen([sys.executable, "-c", program], start_new_session=True, stderr=subprocess.DEVNULL)
@@ -162,7 +164,7 @@ def read(folder):
     while folder.name == {stuck.name!r} and not os.path.exists({str(go)!r}):
         time.sleep(0.01)
     return index.read(folder)
-processes.answer(read)"""
+workers.serve(processes.answer(read))"""
     ended_by(program, monkeypatch)
     monkeypatch.setattr(LIMITS, "naming_s", 0.3)
     page = PageIndex(root)

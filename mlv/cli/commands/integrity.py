@@ -35,7 +35,8 @@ def verify(
     Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
     end: only --expect does.
 
-    With a URL, segments are read and proven in memory. What has not arrived is unproven, not missing, until all was shipped.
+    With the URL of an experiment, or of a root that holds some, segments are read and proven in memory. What has not arrived is
+    unproven, not missing, until all was shipped.
 
     The exit status is 0 if every verdict is intact, else 1.
     """
@@ -46,7 +47,7 @@ def verify(
     is_one = len(paths) == 1 and (on is None or expect is not None or paths[0].is_file())
     url = urls.mirrored_url(paths[0]) if is_one else url
     if url is not None:
-        is_intact = verify.run_url(url, as_json, expect, with_files=files)
+        is_intact = verify.run_url(url, as_json, expect, on, with_files=files)
     elif is_one:
         is_intact = verify.run(paths[0], as_json, expect)
     else:
@@ -188,7 +189,7 @@ def doctor(
     For a bucket: try what the store promises, and say which uses are safe: shipping, a lake by one builder, a lake by several.
     The exit status is 1 if shipping is not safe.
     """
-    from mlv.bucket.store import is_url  # the other commands do without
+    from mlv.bucket.urls import is_url  # the other commands do without
     from mlv.cli import doctor
 
     bucket = folder if folder is not None and is_url(folder) else None

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import NOT_WELL, App, CommandGroup, app
-from mlv.cli.options import AsJson
+from mlv.cli.options import AsJson, On
 
 lake = App(
     name="lake",
@@ -23,10 +23,6 @@ Source = Annotated[
     typer.Argument(metavar="SRC", help="Folder with experiments, at any depth, or the URL of a bucket.", show_default=False),
 ]
 Url = Annotated[str, typer.Argument(metavar="URL", help="Of the lake: a folder, or s3://, gs:// or az://.", show_default=False)]
-On = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--on", metavar="EXECUTOR", help="Where: processes:4, or dask://host:8786.", show_default="in this process"),
-]
 
 
 @lake.command("build")

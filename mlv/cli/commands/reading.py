@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from mlv.cli.application import app
-from mlv.cli.options import AsJson, Below, Experiment, Fresh, Lake, NamePattern, Root, StreamName, Types, Where
+from mlv.cli.options import Address, AsJson, Below, Experiment, Fresh, Lake, NamePattern, Root, StreamName, Types, Where
 from mlv.errors import InvalidArgument
 
 
@@ -76,7 +76,7 @@ def ls(
 
 @app.command("ui")
 def ui(
-    root: Root = Path("."),
+    root: Address = ".",
     port: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -126,7 +126,7 @@ def ui(
     if where is not None or files is not None:
         raise InvalidArgument("--where and --files are about an export: give --export PATH as well")
     ui.run(
-        str(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
+        root, host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
         new_token=new_token, while_stdin=while_stdin,
     )  # fmt: skip
 
@@ -166,7 +166,7 @@ def tail(
 
     path = choose.experiment_or_log(exp, root)
     url = urls.url_of(exp) or urls.url_of(root)
-    refresh = urls.Refresher(url) if follow and url is not None else None
+    refresh = urls.refresher(url) if follow and url is not None else None
     tail.run(
         path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json, refresh=refresh
     )  # fmt: skip

@@ -14,15 +14,11 @@ SomeExperiments = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Argument(metavar="EXP", help="Experiments; may be left out with --where.", show_default=False),
 ]
+Tags = Annotated[str, typer.Argument(metavar="TAG", help="A word, or several with commas.", show_default=False)]
 
 
 @app.command("tag")
-def tag(
-    tags: Annotated[str, typer.Argument(metavar="TAG", help="A word, or several with commas.", show_default=False)],
-    exps: SomeExperiments = None,
-    where: Where = None,
-    root: Below = Path("."),
-) -> None:
+def tag(tags: Tags, exps: SomeExperiments = None, where: Where = None, root: Below = Path(".")) -> None:
     """Add tags to experiments.
 
     Their status and runs stay as they are.
@@ -33,12 +29,7 @@ def tag(
 
 
 @app.command("untag")
-def untag(
-    tags: Annotated[str, typer.Argument(metavar="TAG", help="A word, or several with commas.", show_default=False)],
-    exps: SomeExperiments = None,
-    where: Where = None,
-    root: Below = Path("."),
-) -> None:
+def untag(tags: Tags, exps: SomeExperiments = None, where: Where = None, root: Below = Path(".")) -> None:
     """Take tags away from experiments, also those they were made with."""
     from mlv.cli import housekeeping  # the other commands do without
 

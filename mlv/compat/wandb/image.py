@@ -13,6 +13,7 @@ from mlv.compat.wandb.media import Media, is_elsewhere
 from mlv.compat.wandb.values import as_array, figure_of, is_tensor, plain
 
 FORMATS = ("png", "jpg", "jpeg", "bmp")
+_MODES_OF_JPEG = ("1", "L", "RGB", "CMYK")
 
 
 class Classes:
@@ -148,7 +149,11 @@ class Image(Media):
         if file_type in (None, "png"):
             return picture
         file = io.BytesIO()
-        picture.save(file, "JPEG" if file_type in ("jpg", "jpeg") else "BMP")
+        if file_type == "bmp":
+            picture.save(file, "BMP")
+        else:  # which has no transparency, and no palette
+            picture = picture if picture.mode in _MODES_OF_JPEG else picture.convert("RGB")
+            picture.save(file, "JPEG")
         return file.getvalue()
 
     def _boxes_of(self, group: str, item: Any) -> list[dict[str, Any]]:

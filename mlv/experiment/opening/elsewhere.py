@@ -59,7 +59,8 @@ def bring(url: Any, into: Any, step: Any, rank: int) -> Path:
         MlvError: As `read_folder` and `merge`.
     """
     if bucket_url(url) is None:
-        raise InvalidArgument(f"into={str(into)!r} is for an experiment in a bucket, and {url!r} is no URL of one", into=into)
+        text = f"into={str(into)!r} is for an experiment in a bucket, and {url!r} is no URL of one"
+        raise InvalidArgument(f"{text}: give one such as s3://lab/runs/long", into=into)
     around = checked_path(into, "into")
     if rank:
         return _awaited(url, around)

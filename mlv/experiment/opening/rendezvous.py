@@ -306,8 +306,9 @@ class Meeting:
         reason = "There is no word of it" if announcement is None else "There is only word of an earlier launch"
         return RanksNotMet(
             f"rank {self._launch_rank.rank} waited {timeout_s:g} s for rank 0 to make {self._description} in {self._savedir}. "
-            f"{reason} in {self._path}: see whether rank 0 runs, calls Exp with the same savedir and name, and has the same "
-            f"launch variables. Set MLV_RANKS=apart where each process makes its own; MLV_RANKS_TIMEOUT_S sets the time",
+            f"{reason} in {self._path}: see whether rank 0 runs, sees the same folder there, calls Exp with the same savedir "
+            f"and name, and has the same launch variables. Set MLV_RANKS=apart where each process makes its own; "
+            f"MLV_RANKS_TIMEOUT_S sets the time",
             path=str(self._path),
             rank=self._launch_rank.rank,
         )

@@ -132,9 +132,7 @@ class MlflowRun:
 
     def _last(self, run: str, params: Mapping[str, Any], time: datetime, reading: SourceReading) -> Iterator[SourceEvent]:
         """Yield what has no time of its own."""
-        recorded = reading.recorded_params
-        added = {key: value for key, value in params.items() if recorded is not None and key not in recorded}
-        if added:
+        if added := reading.params_to_add(params):
             yield SourceEvent(run, time, "params", added)
         own = {key: value for key, value in self.tags.items() if not key.startswith("mlflow.")}
         words = [f"{key}={value}" if value else key for key, value in sorted(own.items())]

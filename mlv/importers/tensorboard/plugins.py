@@ -91,12 +91,13 @@ def _histogram(fields: dict[int, list[Any]]) -> Converted:
     while len(counts) > 1 and not counts[-1]:
         counts.pop()
     limits = limits[: len(counts)]
+    first = least
     while len(counts) > 1 and not counts[0]:
-        counts, limits, least = counts[1:], limits[1:], max(least, limits[0])
+        counts, limits, first = counts[1:], limits[1:], max(first, limits[0])
     if len(limits) != len(counts) or not counts:
         return "event", {"min": least, "max": greatest, "num": count, "limits": limits, "counts": counts}, ""
-    limits[-1] = min(limits[-1], max(greatest, limits[-2] if len(limits) > 1 else least))
-    edges = [min(least, limits[0]), *limits]
+    limits[-1] = min(limits[-1], max(greatest, limits[-2] if len(limits) > 1 else first))
+    edges = [min(first, limits[0]), *limits]
     if any(b <= a for a, b in pairwise(edges)):  # all values are equal, or a limit is doubled
         edges = list(accumulate(edges, lambda before, edge: max(edge, math.nextafter(before, math.inf))))
     data: dict[str, Any] = {"counts": counts, "edges": edges, "count": count, "min": least, "max": greatest}

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -50,6 +50,8 @@ class Stored:
     """Arrow tables that the view joins with, by name in the schema `beside`."""
     functions: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     """Functions from text to text that the view calls, by name."""
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Translates the errors of DuckDB about the files."""
 
 
 LongView = Callable[[Iterable[Digest], list[str]], "Any | Stored"]
@@ -213,7 +215,9 @@ class _Session:
         # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
         if paths:
-            self._connection.execute(f"set allowed_paths = [{', '.join(map(literal, paths))}]")
+            # As they stand in a query, and as DuckDB opens them.
+            allowed = dict.fromkeys([*map(pattern, paths), *paths])
+            self._connection.execute(f"set allowed_paths = [{', '.join(map(literal, allowed))}]")
         for setting in _LOCKS:
             self._connection.execute(f"set {setting}")
         self._registered_names: set[str] = set()
@@ -283,8 +287,9 @@ class _Session:
             self._connection.unregister(f"_{other}")
         for other, function in view.functions.items():
             self._connection.create_function(other, function, ["VARCHAR"], "VARCHAR")
-        self._connection.execute(f"create view {name} as {view.select}")
-        return self._connection.sql(f"from {name} limit 0").to_arrow_table()
+        with view.reading():
+            self._connection.execute(f"create view {name} as {view.select}")
+            return self._connection.sql(f"from {name} limit 0").to_arrow_table()
 
     def run(self, text: str, original: str | None = None) -> Any:
         """Return the table that a query gives."""
@@ -428,6 +433,11 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """Return a text as it is written in SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def pattern(path: str) -> str:
+    """Return the pattern of DuckDB that one path alone is like."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
 _NAMES = (*VIEWS, *LONG_VIEWS)

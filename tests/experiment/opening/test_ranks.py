@@ -193,6 +193,7 @@ class TestErrors:
         _, errors = together.finish(1)
 
         assert "mlv.errors.RanksNotMet: rank 1 waited 0.2 s for rank 0 to make experiment 'exp' in" in errors
+        assert "sees the same folder there" in errors
         assert "MLV_RANKS_TIMEOUT_S" in errors
 
     def test_rank_0_fails(self, together):

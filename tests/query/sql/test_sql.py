@@ -240,7 +240,7 @@ def test_without_the_extra(runs, monkeypatch, package):
     """Without its packages the extra is named."""
     monkeypatch.setitem(sys.modules, package, None)
 
-    with pytest.raises(mlv.MissingExtra, match=rf"needs {package}.*: pip install mlvlogger\[sql\]"):
+    with pytest.raises(mlv.MissingExtra, match=rf"needs {package}.*: pip install 'mlvlogger\[sql\]'"):
         mlv.find(runs).sql("select 1")
 
 

@@ -12,7 +12,7 @@ from mlv.importers import json_files, jsonl, log_lines, tables, yaml_files
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import Opened, SourceReading, Unit
-from mlv.importers.values import moment
+from mlv.importers.values import moment, time_of
 from mlv.importers.wandb.exports.charts import NAME
 from mlv.importers.wandb.exports.histories import events_of
 from mlv.importers.wandb.exports.run_lists import params_of, summarized
@@ -48,7 +48,7 @@ class _RunFolder:
         """Return the experiment, and its items."""
         folders, name = self._place
         metadata = json_files.mapping_of(self._folder / _METADATA, reading)
-        begun = tables.time_of(metadata.get("startedAt"))
+        begun = time_of(metadata.get("startedAt"))
         experiment = SourceExperiment(
             name,
             begun or min(tables.modified(path) for path in self._paths if path.name in _OWN),

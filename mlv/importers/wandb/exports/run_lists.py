@@ -17,7 +17,7 @@ from mlv.importers import csv_files, jsonl, tables
 from mlv.importers.endings import end_of
 from mlv.importers.listing import SourceListing, size_of
 from mlv.importers.reading import UNREADABLE, Opened, SourceReading, Unit
-from mlv.importers.values import moment
+from mlv.importers.values import moment, time_of
 from mlv.importers.wandb.exports.charts import NAME
 from mlv.importers.wandb.exports.histories import events_of, plain_values
 from mlv.importers.wandb.media import MediaFiles, media_of
@@ -84,7 +84,7 @@ def _opened(path: Path, number: int, run: Mapping[str, Any], folders: tuple[str,
     name = next((str(run[key]) for key in ("display_name", "displayName", "name", "id") if run.get(key)), f"run_{number}")
     known = {key: str(run[key]) for key in ("entity", "project", "id", "group") if run.get(key)}
     identity = {"format": NAME, **(known if "id" in known else {"path": str(path.resolve()), "run": name, "number": number})}
-    begun = tables.time_of(run.get("created_at") or run.get("createdAt"))
+    begun = time_of(run.get("created_at") or run.get("createdAt"))
     config, tags = _mapping(run["config"], reading), run.get("tags")
     experiment = SourceExperiment(
         name,

@@ -1,19 +1,19 @@
-"""The proxy in front of the store."""
+"""The store of the simulation, behind the proxy."""
 
 from __future__ import annotations
 
 import http.server
 import json
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
+from contextlib import suppress
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
-from benchmarks.simulation.far_store import FarStore, free_port
+from benchmarks.simulation.far_store import FarStore
+from tests.bucket.servers import Server, running_proxy
 
 
 class Store(http.server.BaseHTTPRequestHandler):
@@ -23,13 +23,13 @@ class Store(http.server.BaseHTTPRequestHandler):
         self._answer(b"%d" % len(self.rfile.read(int(self.headers["Content-Length"]))))
 
     def do_GET(self):
-        self._answer(self.path.encode())
+        self._answer(self.path.encode(), 500 if "broken" in self.path else 200)
 
     def log_message(self, *_):
         pass
 
-    def _answer(self, body):
-        self.send_response(200)
+    def _answer(self, body, status=200):
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -40,22 +40,8 @@ def store():
     """A store of two verbs behind the proxy."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Store)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    port = free_port()
-    command = [sys.executable, "-m", "benchmarks.simulation.proxy", str(port), str(server.server_port)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
-    far = FarStore(port)
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            far.counts()
-            break
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-    yield far
-    process.terminate()
-    process.wait()
+    with running_proxy(Server("s3", server.server_port, {}, print)) as proxy:
+        yield FarStore(proxy)
     server.shutdown()
     server.server_close()
 
@@ -69,7 +55,17 @@ def test_requests_are_passed_on_and_counted(store):
         with urlopen(f"{store.endpoint}{path}") as answer:
             assert answer.read() == path.encode()
 
-    assert store.counts() == {"PUT": 1, "GET": 1, "LIST": 1, "bytes up": 1_000_000}
+    bytes_down = len("1000000" + "/a?list-type=2&prefix=x" + "/a/b")
+    assert store.counts() == {"PUT": 1, "GET": 1, "LIST": 1, "bytes_up": 1_000_000, "bytes_down": bytes_down}
+
+
+def test_failures_are_not_counted(store):
+    """A request that the store answers with an error of its own is not among those that count."""
+    for path in ("/broken", "/a"):
+        with suppress(HTTPError), urlopen(f"{store.endpoint}{path}") as answer:
+            answer.read()
+
+    assert (store.counts()["GET"], store.counts()["failed GET"]) == (1, 1)
 
 
 def test_requests_take_as_long_as_is_set(store):
