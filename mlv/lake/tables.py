@@ -21,6 +21,10 @@ from mlv.lake.columns import BOUNDED, KEYS, MONTH, TABLES, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
 
+LOG = "_delta_log"
+"""The folder of a table's log."""
+CHECKPOINT = ".checkpoint.parquet"
+"""The end of the name of a checkpoint in it: of a file with all entries up to a version."""
 R = TypeVar("R")
 
 APP = "mlv.lake"
@@ -240,6 +244,16 @@ def for_each_table(function: Callable[[str], R]) -> dict[str, R]:
     """Return the result of a function for each table, by name; on an object store it is mostly waited for, for all at once."""
     with ThreadPoolExecutor(len(TABLES)) as threads:
         return dict(zip(TABLES, threads.map(function, TABLES), strict=True))
+
+
+def is_entry(name: str) -> bool:
+    """Return whether an object in the log of a table is a commit or a checkpoint: these are never changed."""
+    return name[:20].isdigit() and (name[20:] in (".json", CHECKPOINT))
+
+
+def is_other_checkpoint(name: str) -> bool:
+    """Return whether an object in a log is a checkpoint of several files, as other programs make them."""
+    return ".checkpoint." in name and not is_entry(name)
 
 
 def files_of(table: Any) -> Any:
