@@ -78,10 +78,11 @@ def requests_of(proxy: Proxy) -> int:
     return sum(counts.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE"))
 
 
-def files_of_list(url: str) -> int:
-    """The number of files of the tables that a list is made of."""
+def files_of_list(url: str, cache: Path) -> int:
+    """The number of files that a list is made of: those of the tables, and those of their logs, which lie in the cache."""
     opened = Lake(url)
-    return len(opened.files("experiments")) + len(opened.files("summaries"))
+    files = len(opened.files("experiments")) + len(opened.files("summaries"))
+    return files + len(list(cache.rglob("_delta_log/*.json")))
 
 
 class Growing:
