@@ -69,16 +69,21 @@ class Server:
         """Return the answer with the curves of some experiments."""
         return self.ask("api/curves", ids=",".join(ids), m="loss", px=_COLUMNS)
 
+    def processor_s(self) -> float:
+        """Return the seconds that the server has kept a processor busy."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
     def memory_mb(self) -> float:
         return float(self.process.memory_info().rss) / 2**20
 
 
 @contextmanager
-def served(root: Path, around: Path) -> Iterator[tuple[Server, float]]:
+def served(root: Path, around: Path, *options: str) -> Iterator[tuple[Server, float]]:
     """Start a server; gives it, and the milliseconds until its first answer."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(around / "cache"), "XDG_STATE_HOME": str(around / "state")}
     begin = time.perf_counter()
-    command = [sys.executable, "-m", "mlv", "ui", str(root), "--no-open", "--port", "0"]
+    command = [sys.executable, "-m", "mlv", "ui", str(root), "--no-open", "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     assert process.stdout is not None
     try:

@@ -254,6 +254,8 @@ def cluster() -> Iterator[Any]:
     """Start a Dask cluster of two processes on this machine."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        # Dask starts a worker again that is killed, but not one that is killed while it starts.
+        cluster.adapt(minimum=2, maximum=2, interval="0.5s")
         yield cluster
 
 

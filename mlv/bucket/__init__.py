@@ -6,5 +6,6 @@
 | objects are named, and lines cut into them | `names`, `segments`, `contents`, `listing` |
 | one experiment is shipped | `shipper`, and its steps in `ship/`; `copies`, `positions`, `published`, `pending` |
 | a run is shipped, or a tree is pushed | `wish`, `shipping`, `follower`; `push`; `patience` |
-| a bucket is read | `mirror`, `mirrored`, `mirrored_lines`, `mirrored_files`, `mirror_state`; `verifying` without a disk |
+| a bucket is read | `mirror`, `mirrored`, `mirrored_lines`, `mirrored_files`, `mirror_state`; `refresher` follows it |
+| a bucket is verified, without a disk | `verifying`, `bucket_subject` |
 """

@@ -31,21 +31,12 @@ from mlv.bucket.mirror_state import MirrorState, read_state, write_state
 from mlv.bucket.mirrored import MirroredExperiment, ShrunkListing
 from mlv.bucket.mirrored_files import MirroredFiles, remove_files, without_path
 from mlv.bucket.store import ObjectStore, open_store
-from mlv.bucket.urls import checked_url
+from mlv.bucket.urls import checked_url, refuse_missing_folder
 from mlv.digests import sha256
-from mlv.errors import (
-    BucketMissing,
-    ExperimentBusy,
-    FileUnusable,
-    InvalidArgument,
-    MlvError,
-    MlvWarning,
-    NoSuchObject,
-    NotAnExperiment,
-)
+from mlv.errors import ExperimentBusy, FileUnusable, InvalidArgument, MlvError, MlvWarning, NoSuchObject, NotAnExperiment
 from mlv.notices import warn
 from mlv.store import attached, blobs, layout, opening
-from mlv.store.mirrors import is_mirrored, mirrors_folder
+from mlv.store.mirrors import foreign_owner, is_mirrored, mirrors_folder
 
 _ACCOUNTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
@@ -85,8 +76,7 @@ class Mirror:
         """
         base, options = checked_url(url)
         parts = urlsplit(base)
-        if parts.scheme == "file" and not os.path.isdir(unquote(parts.path)):
-            raise BucketMissing(f"{url}: there is no such folder; correct the URL", url=url)
+        refuse_missing_folder(url)
         self._store = store or open_store(url)
         self.url = url
         self.prefix = unquote(parts.path).strip("/")
@@ -304,15 +294,10 @@ class Mirror:
             ) from error
 
     def _refuse_foreign(self) -> None:
-        """Refuse a mirror of another user, who could change what is read, and lead elsewhere what is written.
-
-        Some file systems name root as the owner of everything, who can do that anyway.
-        """
-        with suppress(FileNotFoundError):
-            owner = os.lstat(self._home).st_uid
-            if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
-                text = f"the mirror of {self.url} in {self._home} belongs to another user, of number {owner}"
-                raise FileUnusable(f"{text}: set XDG_CACHE_HOME to a folder of your own", path=str(self._home))
+        """Refuse a mirror of another user."""
+        if (owner := foreign_owner(self._home)) is not None:
+            text = f"the mirror of {self.url} in {self._home} belongs to another user, of number {owner}"
+            raise FileUnusable(f"{text}: set XDG_CACHE_HOME to a folder of your own", path=str(self._home))
 
     def _url_of(self, folder: Path) -> str:
         return f"{self._bucket}/{quote(_below(folder, self._tree))}"

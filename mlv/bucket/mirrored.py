@@ -25,6 +25,7 @@ from mlv.bucket.store import StoredObject
 from mlv.digests import sha256
 from mlv.errors import BucketError
 from mlv.store import layout, opening
+from mlv.store.meta import meta_of
 from mlv.store.streams import stream_sizes
 
 
@@ -131,7 +132,13 @@ class MirroredExperiment:
         if state is not None and state.meta == _stamp(stored):
             return None
         content = self._objects.get(stored)
-        if state is not None and sha256(content).hexdigest() == state.id:
+        if state is None:
+            return content
+        state.refused.pop(layout.META, None)
+        problem = _problem_of_meta(content)
+        if problem:  # the one that is here stays
+            state.refused[layout.META] = [stored.size, stored.modified, f"it was overwritten since it was read, and {problem}"]
+        if problem or sha256(content).hexdigest() == state.id:
             state.meta = _stamp(stored)
             return None
         return content
@@ -140,6 +147,8 @@ class MirroredExperiment:
         """Read objects again that have another size or time than when they were read: none should ever change."""
         held = {stored.key: (segment, stored) for own in there.segments.values() for segment, stored in own.items()}
         for key, (size, modified, _) in list(state.refused.items()):
+            if key == layout.META:
+                continue  # of which the next step judges
             if key not in held or _stamp(held[key][1]) != [key, size, modified]:
                 state.refused.pop(key)
         for key, (size, modified, digest) in list(state.objects.items()):
@@ -185,6 +194,8 @@ class MirroredExperiment:
         state.meta, state.id = _stamp(there.metas[-1]), sha256(meta).hexdigest()
         if before is not None:
             state.refused = dict(before.refused)
+        if problem := _problem_of_meta(meta):
+            state.refused[layout.META] = [*state.meta[1:], problem]
         building = self._scratch()
         try:
             with opening.new(building / layout.META) as file:
@@ -222,6 +233,15 @@ class MirroredExperiment:
             os.rename(building / layout.HOUSEKEEPING, self._folder / layout.HOUSEKEEPING)
         for name in [*map(layout.stream_file, new), layout.META]:
             os.replace(building / name, self._folder / name)
+
+
+def _problem_of_meta(content: bytes) -> str:
+    """Return why a meta.json cannot be read; empty where it can."""
+    try:
+        meta_of(content)
+    except (ValueError, RecursionError) as error:
+        return f"{error}: restore it from a copy"
+    return ""
 
 
 def _stamp(stored: StoredObject) -> list[Any]:

@@ -74,6 +74,9 @@ class Push:
             futures: list[Future[Shipped]] = [pool.submit(self._ship, shipper) for shipper in shippers]
             for future in futures:
                 yield future.result()
+        except KeyboardInterrupt:
+            self.stop()  # else the other threads would try for minutes what a store that is away does not answer
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from mlv.errors import InvalidArgument
+from mlv.errors import BucketMissing, InvalidArgument
 
 SCHEMES = ("s3", "gs", "az", "file")
 OPTIONS = {"s3": ("endpoint", "region"), "gs": (), "az": ("endpoint",), "file": ()}
@@ -65,6 +65,18 @@ def normal_url(url: str) -> str:
         InvalidArgument: As `checked_url`.
     """
     return url_with(*checked_url(url))
+
+
+def refuse_missing_folder(url: str) -> None:
+    """Refuse the URL of a folder that is not there, for whoever reads: a store over it would make it.
+
+    Raises:
+        BucketMissing: It is not there.
+        InvalidArgument: As `checked_url`.
+    """
+    parts = urlsplit(checked_url(url)[0])
+    if parts.scheme == "file" and not os.path.isdir(unquote(parts.path)):
+        raise BucketMissing(f"{url}: there is no such folder; correct the URL", url=url)
 
 
 def url_with(base: str, options: dict[str, str]) -> str:

@@ -16,18 +16,22 @@ _MOST_NAMED = 20
 
 def build(src: str, url: str, on: str | None, *, every_s: float | None, everything: bool, moved: bool, as_json: bool) -> None:
     """Build a lake, and print what was done."""
-    lake.build(src, url, on, everything=everything, moved=moved, every_s=every_s, report=lambda built: _report(built, as_json))
+    lake.build(
+        src, url, on, everything=everything, moved=moved, every_s=every_s, report=lambda built: _report(src, built, as_json)
+    )
 
 
 def rebuild(src: str, url: str, on: str | None, *, as_json: bool) -> None:
     """Build a lake anew, and print what was done."""
-    _report(lake.rebuild(src, url, on), as_json)
+    _report(src, lake.rebuild(src, url, on), as_json)
 
 
-def _report(built: Built, as_json: bool) -> None:
+def _report(src: str, built: Built, as_json: bool) -> None:
     if as_json:
         print_json(built.to_data())
         sys.stdout.flush()  # with --every, a pipe would hold it back until the process ends
+    elif not built.number:
+        print(f"there is no experiment at or below {words.printable(src)} yet", flush=True)
     elif not built.plans:
         print(f"nothing new (plan {built.number})", flush=True)
     else:

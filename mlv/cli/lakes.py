@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlv import words
 from mlv.cli.row import METRICS_SHOWN, Row
@@ -19,25 +19,53 @@ from mlv.settings import LAKE
 from mlv.store import layout
 
 if TYPE_CHECKING:
+    from mlv.lake.lake import Lake
+    from mlv.lake.listing import LakeListing
     from mlv.lake.reading import LakeReader
+    from mlv.lake.root import LakeRoot
+
+R = TypeVar("R", bound="LakeRoot")
 
 
 def opened(root: Path, lake: str | None, fresh: bool) -> LakeReader | None:
     """Return the reader of the lake that a root is read from, and say how old it is; None where the logs are read.
 
     Raises:
-        InvalidArgument, LakeError, BucketError, MissingExtra: As `mlv.lake.reading.reader_of`.
+        InvalidArgument, LakeError, BucketError, MissingExtra: As `mlv.lake.root.opened`.
     """
-    url = url_of(root)
-    if lake is None and (fresh or (url is None and LAKE.look_up().source == "default")):
-        return None  # most lists know no lake, and need none of its packages
-    from mlv.lake.reading import reader_of
+    if is_without(root, lake, fresh):
+        return None
+    from mlv.lake.reading import LakeReader  # most lists know no lake, and need none of its packages
 
     gc.disable()  # rows are many and no garbage, and the process ends soon
-    reader = reader_of(root if url is None else url, lake, fresh=fresh)
-    if reader is not None:
-        say(f"as of {words.duration(reader.age_s)} ago, from the lake {reader.lake.url}: --fresh reads the logs")
-    return reader
+    return _told(LakeReader, root, lake, fresh)
+
+
+def listing(root: Path, lake: str | None, fresh: bool) -> LakeListing | None:
+    """Return the list of the lake that a page is read from, and say how old it is; None where the logs are read.
+
+    Raises:
+        InvalidArgument, LakeError, BucketError, MissingExtra: As `mlv.lake.root.opened`.
+    """
+    if is_without(root, lake, fresh):
+        return None
+    from mlv.lake.listing import LakeListing  # as above
+
+    return _told(LakeListing, root, lake, fresh)
+
+
+def is_without(root: Path, lake: str | None, fresh: bool) -> bool:
+    """Return whether there can be no lake."""
+    return lake is None and (fresh or (url_of(root) is None and LAKE.look_up().source == "default"))
+
+
+def _told(reader: Callable[[Lake, str | os.PathLike[str]], R], root: Path, lake: str | None, fresh: bool) -> R | None:
+    from mlv.lake.root import opened  # only where there may be a lake
+
+    made = opened(reader, url_of(root) or root, lake, fresh=fresh)
+    if made is not None:
+        say(f"as of {words.duration(made.age_s)} ago, from the lake {made.lake.url}: --fresh reads the logs")
+    return made
 
 
 def rows(reader: LakeReader, root: Path, *, is_whole: bool = False) -> Iterator[Row]:

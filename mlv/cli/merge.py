@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mlv import words
 from mlv.audit.merge import Merged, merge
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, styled
+from mlv.errors import FileUnusable, MlvError
 
 
 def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:
@@ -26,7 +28,7 @@ def show(merged: Iterable[Merged], dst: Path, *, dry_run: bool, as_json: bool) -
     """Merge, print the changes, and return whether everything is equal that should be."""
     screen = None if as_json else Screen()
     changed = differing = 0
-    for done in merged:
+    for done in _with_room(merged, dst):
         changed += done.is_changed
         differing += bool(done.differences)
         if screen is None:
@@ -36,6 +38,21 @@ def show(merged: Iterable[Merged], dst: Path, *, dry_run: bool, as_json: bool) -
     if screen is not None and not changed:
         screen.show(styled(f"nothing is lacking in {words.printable(str(dst))}"))
     return not differing
+
+
+def _with_room(merged: Iterable[Merged], dst: Path) -> Iterator[Merged]:
+    """Yield what was merged.
+
+    Raises:
+        FileUnusable: There is no room for more.
+    """
+    try:
+        yield from merged
+    except OSError as error:
+        if isinstance(error, MlvError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        text = f"{dst} cannot be written: {error.strerror}. Make room there, and do it again: what it has by now stays"
+        raise FileUnusable(text, path=str(dst)) from error
 
 
 def _show(screen: Screen, done: Merged, dry_run: bool) -> None:

@@ -19,6 +19,7 @@ from mlv.query.tail import Latest, latest_metrics
 from mlv.query.view import ExperimentView
 from mlv.store import layout
 from mlv.store import meta as meta_
+from mlv.store.identities import known_ids
 from mlv.store.reading import read_state
 from mlv.store.streams import Skipped
 
@@ -117,8 +118,10 @@ def _in_order(holes: Iterable[Skipped]) -> list[Skipped]:
 
 
 def _meta_problem(view: ExperimentView) -> str | None:
-    recorded = next((run.exp for run in view.state.runs.values() if run.exp not in (None, view.id)), None)
-    return f"{layout.META} was edited: its ID is {view.id}, its runs recorded {recorded}" if recorded else None
+    others = {run.exp: None for run in view.state.runs.values() if run.exp not in (None, view.id)}  # each once, in order
+    # A redaction of meta.json gives another ID, and the log says so.
+    unknown = [exp for exp in others if exp not in known_ids(view.path)]
+    return f"{layout.META} was edited: its ID is {view.id}, its runs recorded {unknown[0]}" if unknown else None
 
 
 def run_duration_s(run: RunView, now: datetime) -> float | None:

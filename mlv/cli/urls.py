@@ -107,12 +107,12 @@ def refuse(word: str | os.PathLike[str], argument: str) -> None:
         raise InvalidArgument(f"{argument} {url!r} is in a bucket, whose experiments are only read: {advice}", path=url)
 
 
-def refresher(url: str) -> Refresher:
-    """Return what looks for new segments of a mirror that was brought up to date a moment ago."""
+def refresher(url: str, *, is_fresh: bool = True) -> Refresher:
+    """Return what looks for new segments of a mirror, which was brought up to date a moment ago unless `is_fresh` is false."""
     from mlv.bucket.mirror import Mirror  # paths of this machine do without
     from mlv.bucket.refresher import Refresher
 
-    return Refresher(Mirror(url), say)
+    return Refresher(Mirror(url), say, is_fresh=is_fresh)
 
 
 @contextmanager

@@ -162,7 +162,8 @@ class Experiments(FamilyCalls):
             return list(folders)
         brought = self._reader.bring(folders)
         if len(brought) < len(folders):
-            first, *others = dict.fromkeys(folders).keys() - dict.fromkeys(brought).keys()
+            there = set(brought)
+            first, *others = [folder for folder in folders if folder not in there]
             warn(f"{_gone(first)}: it is left out{f', as are {len(others)} more' if others else ''}", MlvWarning)
         return brought
 

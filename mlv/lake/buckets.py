@@ -17,6 +17,7 @@ from mlv.bucket.contents import DamagedSegment, lines_of
 from mlv.bucket.listing import PLAIN, ListedExperiment, listed
 from mlv.bucket.segments import chain, end
 from mlv.bucket.store import ObjectStore, open_store
+from mlv.bucket.urls import refuse_missing_folder
 from mlv.errors import FileUnusable, MlvWarning, NoSuchObject
 from mlv.lake.plans import LogKey
 from mlv.lake.sources import BLOCK, LogFile
@@ -34,7 +35,12 @@ class BucketSource:
     """The experiments at and below a URL, as `mlv push` lays them there."""
 
     def __init__(self, root: str) -> None:
-        """Open the bucket; no request is made."""
+        """Open the bucket; no request is made.
+
+        Raises:
+            BucketMissing: It is a folder that is not there.
+        """
+        refuse_missing_folder(root)
         self.root = root
         self._store: ObjectStore = open_store(root)
         self._listed: dict[str, ListedExperiment] = {}
@@ -62,8 +68,12 @@ class BucketSource:
         unread = [key for key, news in marks if key not in self._news and not list(paths_of(news.exp))]
         with ThreadPoolExecutor(_REQUESTS) as pool:
             self._news.update(zip(unread, pool.map(self._path_in, unread), strict=True))
-        for key, news in marks:
-            yield from filter(None, [self._news[key]] if key in self._news else paths_of(news.exp))
+            marked = (filter(None, [self._news[key]] if key in self._news else paths_of(news.exp)) for key, news in marks)
+            paths = dict.fromkeys(path for each in marked for path in each)
+            # Together: a day of a large laboratory has tens of thousands, and each waits for an answer.
+            for _ in pool.map(self._experiment, paths):
+                pass
+        yield from paths
 
     def _path_in(self, key: str) -> str:
         """Return the path that a mark of news holds; empty where it cannot be read."""

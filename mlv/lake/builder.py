@@ -129,6 +129,7 @@ def source_of(src: str | os.PathLike[str]) -> LogSource:
 
     Raises:
         InvalidArgument: It is no folder, or the URL cannot be used.
+        BucketMissing: It is the URL of a folder that is not there.
     """
     if is_url(src):
         return BucketSource(str(src))

@@ -23,6 +23,7 @@ from mlv.optional import package
 from mlv.query.sql.engine import SETTINGS, literal, pattern
 from mlv.store import keys
 from mlv.store.blobs import replace_whole
+from mlv.store.mirrors import foreign_owner
 
 Filters = Sequence[tuple[str, str, Any]]
 """Conditions that all hold: a column, an operator, a value."""
@@ -199,6 +200,9 @@ class Lake:
         try:
             # Not for others, who may have no right to read the lake.
             mirror.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if (owner := foreign_owner(mirror.parent)) is not None:
+                text = f"{mirror.parent} belongs to another user, of number {owner}"
+                raise LakeError(f"{text}: set XDG_CACHE_HOME to a folder of your own", url=self.url)
             lacking = [name for name, size in sizes.items() if not _is_fetched(mirror / name, size)]
             with ThreadPoolExecutor(_REQUESTS) as requests:
                 list(requests.map(lambda name: self._fetch(f"{table}/{name}", mirror / name), lacking))

@@ -18,6 +18,7 @@ from mlv.store import layout
 
 LOOKS = f"{layout.HOUSEKEEPING}/looks"
 KEY = f"{layout.HOUSEKEEPING}/lake.json"
+_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,22 @@ def latest_look(store: ObjectStore) -> datetime | None:
 
 def read_look(store: ObjectStore) -> Look | None:
     """Return the latest build that has ended; None where none has."""
-    looks = _looks(store)
-    if not looks:
-        return None
-    latest, source = max(looks), ""
-    with suppress(ValueError, KeyError, TypeError, NoSuchObject):
-        source = str(orjson.loads(store.get(looks[latest]))["source"])
-    return Look(latest, source)
+    latest = None
+    for _ in range(_TRIES):
+        looks = _looks(store)
+        if not looks:
+            return None
+        latest = max(looks)
+        with suppress(NoSuchObject):  # a build that ended since it was listed has removed it
+            return Look(latest, _source(store.get(looks[latest])))
+    return None if latest is None else Look(latest, "")
+
+
+def _source(text: bytes) -> str:
+    try:
+        return str(orjson.loads(text)["source"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _looks(store: ObjectStore) -> dict[datetime, str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -17,11 +17,17 @@ from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
 from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain, points
 from mlv.web.guard import App, Guard
-from mlv.web.index import IndexRow, PageIndex
+from mlv.web.index import PageIndex
+from mlv.web.lists import ExperimentList
 from mlv.web.live import Follower, Live
 from mlv.web.patience import Patience, Waiting
 from mlv.web.plain import as_text
 from mlv.web.queries import Queries
+from mlv.web.rows import IndexRow
+
+if TYPE_CHECKING:
+    from mlv.lake.listing import LakeListing
+    from mlv.web.lake_index import LakeIndex
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
@@ -37,7 +43,7 @@ _MOMENTS = 2
 T = TypeVar("T")
 Query = Mapping[str, str]
 Answer = Callable[[Query], Any]
-AnswerOfOne = Callable[[PageIndex, IndexRow, Query], Any]
+AnswerOfOne = Callable[[ExperimentList, IndexRow, Query], Any]
 
 _OF_ONE: dict[str, AnswerOfOne] = {
     "": lambda index, row, _: experiment.overview(index, row),
@@ -49,14 +55,27 @@ _OF_ONE: dict[str, AnswerOfOne] = {
 """The answers about one experiment, by the end of their path."""
 
 
-def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> App:
+def application(
+    root: Path,
+    token: str,
+    allowed_hosts: Iterable[str] = (),
+    lake: LakeListing | None = None,
+    bring: Callable[[], object] | None = None,
+) -> App:
     """Return the server's application for a folder of experiments.
+
+    Args:
+        root: The folder.
+        token: The secret of its address.
+        allowed_hosts: Names that it answers to, beside those of this machine.
+        lake: Has the list of the experiments; without one their logs are read.
+        bring: Beside a lake of a bucket, brings the logs of all of its experiments, for a reader who asks for these.
 
     Raises:
         MissingExtra: starlette is not installed.
     """
     routing = package("starlette.routing", "ui")
-    site = _Site(PageIndex(root))
+    site = _Site(PageIndex(root, bring=bring), lake)
     routes = [
         routing.Route("/", site.page),
         routing.Route("/e/{id}", site.page),
@@ -109,15 +128,17 @@ def _refusal(status: int, kind: str, sentence: str) -> Any:
 class _Site:
     """The answers."""
 
-    def __init__(self, index: PageIndex) -> None:
-        self._index = index
+    def __init__(self, logs: PageIndex, lake: LakeListing | None) -> None:
+        self._logs = logs
+        self._index: PageIndex | LakeIndex = logs if lake is None else _of_lake(lake, logs)
         self._past: dict[datetime, PageIndex] = {}
         """The experiments as of the moments that were asked for last."""
         self._lock = Lock()
         self._curves = curves.Curves()
-        self._live = Live(index)
+        self._lives = {index: Live(index) for index in dict.fromkeys((self._index, logs))}
+        """The streams of pages that show the lake, and of those that show the logs."""
         self._queries = Queries()
-        self._own = own.Own(index.root)
+        self._own = own.Own(logs.root)
         self._patient = Patience()
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
@@ -160,7 +181,8 @@ class _Site:
         """Return the rows that have changed."""
         index = self._index_at(query)
         index.refresh_soon(_WAIT_S)
-        return index.news(query.get("since", ""), _WAIT_S)
+        # Of a page of the logs, the way back leads to a lake if there is one.
+        return {**index.news(query.get("since", ""), _WAIT_S), "has_lake": self._index is not self._logs}
 
     def select(self, query: Query) -> Any:
         """Return the IDs of the experiments for which a predicate of SQL holds."""
@@ -169,7 +191,7 @@ class _Site:
 
     def sql(self, query: Query) -> Any:
         """Return the rows of a query."""
-        index = self._index_of({})
+        index = self._index_of({"fresh": query.get("fresh", "")})
         return self._reading(query, lambda: self._queries.answer(query, index))
 
     def sparks(self, query: Query) -> Any:
@@ -196,7 +218,9 @@ class _Site:
 
     def code(self, query: Query) -> Any:
         """Return the lines that make a view."""
-        return asdict(code.code(self._index.root, query))
+        present = self._present(query)
+        source = present.source if not isinstance(present, PageIndex) else {"fresh": True} if present is not self._index else {}
+        return asdict(code.code(self._index.origin, query, **source))
 
     def curves(self, request: Any) -> Any:
         """Send a metric of some experiments as columns of pixels."""
@@ -208,18 +232,22 @@ class _Site:
 
     def live(self, request: Any) -> Any:
         """Send what is logged, for as long as the page is connected."""
-        if self._live.is_full:
-            return _refusal(503, "Busy", "Too many pages are connected: close some.")
         query = request.query_params
+        live = self._lives[self._present(query)]
+        if live.is_full:
+            return _refusal(503, "Busy", "Too many pages are connected: close some.")
         watched = list(filter(None, query.get("watch", "").split(",")))
-        self._index_of({}, watched)
+        index = self._index_of({"fresh": query.get("fresh", "")}, watched)
         cursor = request.headers.get("last-event-id") or query.get("cursor", "")
-        follower = Follower(self._live.folders(watched), cursor)
+        folders = live.folders(watched)
+        with suppress(MlvError):  # its store is away: what comes later is news
+            self._bring(index, list(folders.values()))
+        follower = Follower(folders, cursor)
         headers = {
             "content-type": "text/event-stream", "content-encoding": "identity",  # compressed, it would be held back
             "x-accel-buffering": "no",
         }  # fmt: skip
-        return package("starlette.responses", "ui").StreamingResponse(self._live.messages(follower), 200, headers)
+        return package("starlette.responses", "ui").StreamingResponse(live.messages(follower), 200, headers)
 
     def own(self, _: Query) -> Any:
         """Return the reader's own things."""
@@ -256,7 +284,8 @@ class _Site:
     def file(self, request: Any) -> Any:
         """Send a file of an experiment, or a range of its bytes."""
         word = request.path_params["id"]
-        index, path = self._index_of({}, [word]), request.query_params.get("path", "")
+        query = request.query_params
+        index, path = self._index_of({"fresh": query.get("fresh", "")}, [word]), query.get("path", "")
         folder = index.row(word).digest.path
         folder = self._patient.answer(str(folder), lambda: index.current(word)).digest.path
         file = self._patient.answer(str(folder), lambda: files.named_file(folder, path), _LONG_S)
@@ -279,18 +308,22 @@ class _Site:
         return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
 
     def _rows(self, query: Query) -> list[IndexRow]:
-        """Return the experiments that are named, each once; of those at a moment, the ones that were there.
+        """Return the experiments that are named, each once; of those at a moment, or of a lake, the ones that are there.
 
         Raises:
             Waiting: The disk of one hangs; it is named, and is asked no more until it answers.
         """
         words = list(dict.fromkeys(filter(None, query.get("ids", "").split(","))))
         index = self._index_of(query, words)
-        later = [NotAnExperiment] if index.asof is not None else []
+        # A lake keeps experiments that were removed: of several, the others are shown.
+        is_gone = not isinstance(index, PageIndex) and len(words) > 1
+        later = [NotAnExperiment] if index.asof is not None or is_gone else []
         by_folder: dict[str, str] = {}
         for word in words:
             with suppress(*later):
                 by_folder.setdefault(str(index.row(word).digest.path), word)
+
+        self._bring(index, list(map(Path, by_folder)))
 
         def current(folder: str) -> IndexRow | None:
             with suppress(*later):
@@ -298,6 +331,16 @@ class _Site:
             return None
 
         return [row for row in self._patient.answers(by_folder, current) if row is not None]
+
+    def _bring(self, index: ExperimentList, folders: Sequence[Path]) -> None:
+        """Bring the logs of experiments of a bucket, all at once.
+
+        Raises:
+            Waiting: It takes too long.
+        """
+        if not isinstance(index, PageIndex):
+            key = f"bring {' '.join(map(str, folders))}"
+            self._patient.answer(str(index.root), lambda: index.bring(folders), _LONG_S, key=key)
 
     def _reading(self, query: Query, read: Callable[[], T], rows: Sequence[IndexRow] = ()) -> T:
         """Return what a reading of some experiments, or of all, gives.
@@ -309,7 +352,7 @@ class _Site:
         subject = str(rows[0].digest.path) if len(rows) == 1 else f"{root}, or of a folder below it,"
         return self._patient.answer(subject, read, _LONG_S, key=f"{read.__qualname__} {query}")
 
-    def _index_of(self, query: Query, words: Iterable[str] | None = None) -> PageIndex:
+    def _index_of(self, query: Query, words: Iterable[str] | None = None) -> ExperimentList:
         """Return the experiments as of the moment of a question, once those of some IDs, or all, have been read.
 
         Raises:
@@ -321,14 +364,26 @@ class _Site:
             raise Waiting(f"the experiments are still being read, now {folder}: ask again", path=str(folder))
         return index
 
-    def _index_at(self, query: Query) -> PageIndex:
+    def _index_at(self, query: Query) -> ExperimentList:
         """Return the experiments as of the moment of a question."""
-        asof = plain.asof(query)
+        asof, index = plain.asof(query), self._present(query)
         if asof is None:
-            return self._index
+            return index
+        if not isinstance(index, PageIndex):
+            return index.at_moment(asof)
         with self._lock:
-            index = self._past.pop(asof, None) or PageIndex(self._index.root, asof, self._index)
-            self._past[asof] = index
+            past = self._past.pop(asof, None) or PageIndex(index.root, asof, index)
+            self._past[asof] = past
             while len(self._past) > _MOMENTS:
                 del self._past[next(iter(self._past))]
-        return index
+        return past
+
+    def _present(self, query: Query) -> PageIndex | LakeIndex:
+        """Return the experiments of the lake, or of the logs where a reader asks for these, or no lake is there."""
+        return self._logs if query.get("fresh") == "1" else self._index
+
+
+def _of_lake(lake: LakeListing, logs: PageIndex) -> LakeIndex:
+    from mlv.web.lake_index import LakeIndex  # most pages know no lake, and need none of its packages
+
+    return LakeIndex(lake, logs)

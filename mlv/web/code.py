@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
@@ -43,8 +44,10 @@ class Code:
 class _View:
     """A view, as its address describes it."""
 
-    root: Path
+    root: Path | str
     query: Mapping[str, str]
+    source: Mapping[str, Any]
+    """Where the list is read from, as `mlv.find` takes it: `lake=`, `fresh=`, or nothing."""
 
     def get(self, name: str) -> str:
         return self.query.get(name, "")
@@ -62,6 +65,11 @@ class _View:
     @property
     def root_text(self) -> str:
         return as_text(str(self.root))
+
+    @property
+    def source_words(self) -> list[str]:
+        """The options of the command line that say the same as `source`."""
+        return [f"--{name}" if value is True else f"--{name}={quote(as_text(value))}" for name, value in self.source.items()]
 
     @property
     def condition(self) -> str:
@@ -83,14 +91,15 @@ class _View:
             return None
 
 
-def code(root: Path, query: Mapping[str, str]) -> Code:
+def code(root: Path | str, query: Mapping[str, str], **source: Any) -> Code:
     """Return the lines for the view of an address.
 
     Args:
-        root: The folder of the experiments.
+        root: The folder of the experiments, or the URL of a bucket.
         query: The parts of the address; those that it does not know are passed over.
+        source: `lake=` or `fresh=True`, where a lake has the list, or a reader has asked for the logs in place of it.
     """
-    view = _View(root, query)
+    view = _View(root, query, source)
     if _digits(view.get("exp")):
         return _of_experiment(view)
     make = _PANELS.get(view.get("panel"), _charts)
@@ -111,6 +120,8 @@ def _among(column: str, ids: Sequence[str]) -> str:
 
 def _python(value: object) -> str:
     """Return a text, a number or a list as it is written in Python."""
+    if isinstance(value, bool):
+        return str(value)
     return orjson.dumps(value).decode() if not isinstance(value, (int, float)) else f"{value:g}"
 
 
@@ -123,7 +134,11 @@ def _call(name: str, *arguments: object, **options: object) -> str:
 
 
 def _found(view: _View, condition: str) -> str:
-    return f"import mlv\n\nexps = {_call('mlv.find', view.root_text, where=condition)}\n"
+    return f"import mlv\n\nexps = {_find(view, condition)}\n"
+
+
+def _find(view: _View, condition: str = "") -> str:
+    return _call("mlv.find", view.root_text, where=condition, **view.source)
 
 
 def _notes(view: _View) -> list[str]:
@@ -183,7 +198,7 @@ def _order(item: str) -> str:
 
 
 def _list_command(view: _View, names: Sequence[str]) -> str:
-    words = ["mlv", "ls", quote(view.root_text)]
+    words = ["mlv", "ls", quote(view.root_text), *view.source_words]
     words += ["--where", quote(view.where)] if view.where else []
     words += [f"--sort={quote(_listed(item))}" for item in view.items("sort")[:1]]
     words += ["--columns", quote(",".join(map(_listed, names)))]
@@ -283,8 +298,8 @@ def _axes(view: _View) -> Code:
 
 def _sql(view: _View) -> Code:
     text = view.get("sql").strip() or "select name, status from experiments"
-    python = f"import mlv\n\nresult = {_call('mlv.find', view.root_text)}.sql({_python(text)})\nprint(result.df())\n"
-    return Code(python, text, f"mlv sql {quote(view.root_text)} {quote(text)}", [])
+    python = f"import mlv\n\nresult = {_find(view)}.sql({_python(text)})\nprint(result.df())\n"
+    return Code(python, text, " ".join(["mlv", "sql", quote(view.root_text), *view.source_words, quote(text)]), [])
 
 
 def _media(view: _View) -> Code:
@@ -309,7 +324,7 @@ _PANELS: dict[str, Callable[[_View], Code]] = {
 
 def _of_experiment(view: _View) -> Code:
     identity, root, tab = _digits(view.get("exp")), quote(view.root_text), view.get("tab") or "overview"
-    opened = f"import mlv\n\n[exp] = {_call('mlv.find', view.root_text, where=_among('id', [identity]))}\n"
+    opened = f"import mlv\n\n[exp] = {_find(view, _among('id', [identity]))}\n"
     moment = asof(view.query)
     source, is_past, time = "exp", moment is not None, "" if moment is None else moment.isoformat()
     if is_past:

@@ -30,10 +30,10 @@ from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.reading import while_there
 from mlv.store.streams import lines_from_end, whole_end
 from mlv.web import series
-from mlv.web.index import IndexRow
 from mlv.web.limits import LIMITS
 from mlv.web.pixels import Grid, PixelColumns, grid, ordered, pixels
 from mlv.web.plain import plain
+from mlv.web.rows import IndexRow
 
 MOST_BYTES = 256 << 20
 """Bytes of curves that stay in memory."""

@@ -14,8 +14,8 @@ from mlv.query.many.axes import TIME
 from mlv.query.many.values import in_order, positions
 from mlv.query.metrics.long_table import metrics_of_many
 from mlv.web.curves import SYSTEM, Curves
-from mlv.web.index import IndexRow
 from mlv.web.plain import as_text
+from mlv.web.rows import IndexRow
 
 _ROWS_AT_ONCE = 5000
 _OWN = ("step", TIME)

@@ -24,8 +24,9 @@ from mlv.store import attached, layout
 from mlv.store.meta import read_meta
 from mlv.store.mirrors import is_mirrored
 from mlv.web.files import references
-from mlv.web.index import IndexRow, PageIndex
+from mlv.web.lists import ExperimentList
 from mlv.web.plain import as_text, bounded, plain
+from mlv.web.rows import IndexRow
 
 _MOST_FILES = 5000
 """Files in one answer."""
@@ -35,7 +36,7 @@ _LONGEST_DIFF = 1 << 20
 _LISTED = ("file", "checkpoint", "note", "system", "rewound", *KINDS)
 
 
-def overview(index: PageIndex, row: IndexRow) -> dict[str, Any]:
+def overview(index: ExperimentList, row: IndexRow) -> dict[str, Any]:
     """Return everything about an experiment but its points and events.
 
     Raises:
@@ -102,23 +103,23 @@ def _first_note(digest: Digest) -> list[dict[str, Any]]:
     return [{"time": _created(digest), "text": str(recorded), "run": None}] if recorded else []
 
 
-def _parent(index: PageIndex, digest: Digest) -> dict[str, Any] | None:
+def _parent(index: ExperimentList, digest: Digest) -> dict[str, Any] | None:
     parent = digest.captured("parent")
     if not parent:
         return None
-    row = next((row for row in index.rows() if row.digest.id == digest.parent_id), None)
-    name = row.digest.name if row is not None else None
     return {
         "id": digest.parent_id,
-        "name": name,
+        "name": index.name_of(digest.parent_id) if digest.parent_id is not None else None,
         "checkpoint": plain(parent.get("checkpoint")),
         "path": plain(parent.get("path")),
     }
 
 
-def _children(index: PageIndex, digest: Digest) -> list[dict[str, Any]]:
-    rows = [row for row in index.rows() if row.digest.parent_id == digest.id]
-    return [{"id": row.digest.id, "name": row.digest.name, "kind": row.digest.kind, "status": row.status} for row in rows]
+def _children(index: ExperimentList, digest: Digest) -> list[dict[str, Any]]:
+    return [
+        {"id": row.digest.id, "name": row.digest.name, "kind": row.digest.kind, "status": row.status}
+        for row in index.children(digest.id)
+    ]
 
 
 def _run(run: RunView) -> dict[str, Any]:

@@ -26,12 +26,14 @@ from mlv.query.metrics.parse_many_logs import STEP
 from mlv.query.moments import surviving
 from mlv.store import attached, layout
 from mlv.web import built, curves, experiment, files, lines
-from mlv.web.index import BROKEN, IndexRow, PageIndex, columns
+from mlv.web.columns import columns
+from mlv.web.index import PageIndex
 from mlv.web.limits import LIMITS
 from mlv.web.pixels import KINDS as ODD
 from mlv.web.pixels import kept
 from mlv.web.plain import as_text
 from mlv.web.queries import Queries
+from mlv.web.rows import BROKEN, IndexRow
 
 FILES = ("none", "media", "all")
 """The choices of files that go along."""

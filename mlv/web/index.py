@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from itertools import islice
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,74 +18,46 @@ from typing import Any
 import orjson
 
 from mlv.errors import MissingExtra, NotAnExperiment
-from mlv.experiment.as_of import summary_of
 from mlv.optional import package
-from mlv.query import moments
-from mlv.query.digest import Depth, Digest, read_digest
-from mlv.query.many.table import flat
-from mlv.query.metrics.schema import EXACT
-from mlv.query.moments import Moment
-from mlv.state import State
+from mlv.query.digest import Depth, Digest
+from mlv.query.sql.engine import LongView
+from mlv.query.sql.views import LONG_VIEWS, experiments
 from mlv.store import layout
-from mlv.store.meta import read_meta
 from mlv.web import processes, saved
+from mlv.web.columns import columns, within_limit
 from mlv.web.limits import LIMITS
-from mlv.web.plain import as_text, bounded, plain, shortened
+from mlv.web.plain import as_text
 from mlv.web.processes import Processes
+from mlv.web.rows import PASSING, SETTLED_NS, IndexRow, Stamp, as_of, changed_ns, read_row, size_of, stamp_of, with_status
 
-Stamp = tuple[Any, ...]
-"""Inode, size and time of change of a meta.json; then stream, size, time of change and inode of each log."""
-BROKEN = "broken"
-"""The status of an experiment that cannot be read."""
-_PASSING = ("running", "lost")
-"""Statuses that change with the time alone."""
-_STATS = ("value", "last", "min", "max", "mean", "count", "nans")
-_MOST_NAMES = 500
-"""Params, and metrics, of one experiment in the table; its own page has all."""
-_MOST_CELLS = 1_000_000
-"""Cells of one answer: it has fewer rows where these have many columns."""
-_FIRST_ROWS, _ROWS_AT_ONCE = 100, 2500
+FIRST_ROWS, _ROWS_AT_ONCE = 100, 2500
 """Rows that are waited for while not all have been read: some for the screen, then as many as are worth a question."""
-_LONGEST_TEXT = 300
-_LARGE_META = 4 << 20
-"""Bytes of a meta.json that stay in memory of each section; its own page reads all."""
-_LEAST_OF_ID = 8
+LEAST_OF_ID = 8
 _SAVED_EVERY_S = 60.0
-SETTLED_NS = 2_000_000_000
-"""A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _SHARED = ("git", "machine")
 """Sections that are the same in many experiments."""
-_KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
-"""Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
-
-
-@dataclass(frozen=True)
-class IndexRow:
-    """An experiment at the moment of its last reading."""
-
-    digest: Digest
-    version: int
-    depth: Depth
-    stamp: Stamp
-    status: str
-    error: str | None = None
-    moment: Moment | None = None
-    """Up to which events count; None for all."""
 
 
 class PageIndex:
     """The experiments below a folder, each read again only after it has changed; or all of them as of a moment."""
 
-    def __init__(self, root: Path, asof: datetime | None = None, present: PageIndex | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        asof: datetime | None = None,
+        present: PageIndex | None = None,
+        bring: Callable[[], object] | None = None,
+    ) -> None:
         """Begin without any experiment.
 
         Args:
             root: The folder.
             asof: The moment; None follows the present.
             present: An index without a moment, of which experiments are taken that have not changed since the moment.
+            bring: Called before each look at all, to bring the experiments of a bucket up to date.
         """
         self._root = layout.absolute(root)
-        self._asof, self._present = asof, present
+        self._asof, self._present, self._bring = asof, present, bring
         self._rows: dict[str, IndexRow] = {}
         self._ids: dict[Path, str] = {}
         self._copies: dict[Path, Stamp] = {}
@@ -121,6 +91,11 @@ class PageIndex:
     def root(self) -> Path:
         """The folder."""
         return self._root
+
+    @property
+    def origin(self) -> str:
+        """The folder, as the page names it."""
+        return str(self._root)
 
     @property
     def archived(self) -> frozenset[Path]:
@@ -200,6 +175,8 @@ class PageIndex:
         begun_ns = time.time_ns()
         own = threading.get_ident()
         self._at[own] = self._root, monotonic()
+        if self._bring is not None:
+            self._bring()
         if self._saved_at is None and self._asof is None:
             self._saved, self._saved_at = dict(saved.load(self._root)), (-1, -math.inf)
         folders: set[Path] = set()
@@ -209,7 +186,7 @@ class PageIndex:
             self._at[own] = folder, monotonic()
             stamp = self._stamp_to_read(folder, Depth.METRICS)
             if stamp is not None:
-                unread[folder] = _size(stamp)
+                unread[folder] = size_of(stamp)
                 if folder not in self._ids and self._asof is None:  # names first: the numbers may take long
                     self._store(folder, read_row(folder, Depth.SETTINGS, stamp))
         self._remove(folders)
@@ -280,11 +257,11 @@ class PageIndex:
             return None
         left = self._saved.pop(folder, None)
         if before is None and left is not None and left.stamp == stamp:
-            self._store(folder, _with_status(left) if left.status in _PASSING else left)
+            self._store(folder, with_status(left) if left.status in PASSING else left)
             return None
         if before is None or before.stamp != stamp or before.depth < depth:
             return stamp
-        if before.status in _PASSING and (row := _with_status(before)).status != before.status:
+        if before.status in PASSING and (row := with_status(before)).status != before.status:
             self._store(folder, row)
         return None
 
@@ -303,7 +280,7 @@ class PageIndex:
                 self._drop(before.digest.id)
             if is_copy and other is not None:
                 self._ids[folder] = row.digest.id
-                if _size(row.stamp) <= _size(other.stamp):
+                if size_of(row.stamp) <= size_of(other.stamp):
                     self._copies[folder] = row.stamp
                     return
             self._copies.pop(folder, None)
@@ -354,17 +331,17 @@ class PageIndex:
         since = int(number) if is_known else -1
         with self._changed:
             if not (self.is_complete or (self._has_names and not is_known)):
-                most = since + (_ROWS_AT_ONCE if is_known else _FIRST_ROWS)
+                most = since + (_ROWS_AT_ONCE if is_known else FIRST_ROWS)
                 self._changed.wait_for(lambda: self.is_complete or self._version >= most, wait_s)
             changed = [row for row in self._rows.values() if row.version > since]
-            rows = list(_within_limit(changed))
+            rows = list(within_limit(changed))
             is_all = len(rows) == len(changed)
             until = self._version if is_all else rows[-1].version
             dropped = dict.fromkeys(identity for version, identity in self._gone if since < version <= until)
             gone = [identity for identity in dropped if identity not in self._rows]
             is_complete = self.is_complete and is_all
         return {
-            "cursor": f"{self._nonce}.{until}", "root": as_text(str(self._root)), "reset": not is_known,
+            "cursor": f"{self._nonce}.{until}", "root": as_text(self.origin), "reset": not is_known,
             "complete": is_complete, "waiting": self.waiting, "gone": gone, "n": len(rows),
             "columns": columns(rows, self._root, self._asof, self._archived),
         }  # fmt: skip
@@ -378,9 +355,7 @@ class PageIndex:
         with self._changed:
             if word in self._rows:
                 return self._rows[word]
-            matches = (
-                [row for row in self._rows.values() if row.digest.id.startswith(word)] if len(word) >= _LEAST_OF_ID else []
-            )
+            matches = [row for row in self._rows.values() if row.digest.id.startswith(word)] if len(word) >= LEAST_OF_ID else []
         if len(matches) != 1:
             count = "are several experiments" if matches else "is no experiment"
             raise NotAnExperiment(f"there {count} {word!r:.100} below {self._root}: give more of its ID", path=str(self._root))
@@ -392,10 +367,46 @@ class PageIndex:
         self._put(row.digest.path, Depth.METRICS)
         return self.row(row.digest.id)
 
+    def look_at(self, folder: Path) -> IndexRow | None:
+        """Return the experiment in a folder, read if it has changed; None where there is none."""
+        self._put(folder, Depth.METRICS)
+        return self.at(folder)
+
+    def bring(self, folders: Sequence[Path]) -> None:
+        """Leave the logs of experiments where they are: on this machine."""
+
     def rows(self) -> list[IndexRow]:
         """Return all experiments."""
         with self._changed:
             return list(self._rows.values())
+
+    def name_of(self, exp: str) -> str | None:
+        """Return the name of an experiment; None where it is not in the list."""
+        row = self._rows.get(exp)
+        return None if row is None else row.digest.name
+
+    def children(self, exp: str) -> list[IndexRow]:
+        """Return the experiments that started from another one."""
+        return [row for row in self.rows() if row.digest.parent_id == exp]
+
+    # SQL.
+
+    def ids(self) -> list[str]:
+        """Return the IDs of all experiments."""
+        return [row.digest.id for row in self.rows()]
+
+    def experiments(self) -> Any:
+        """Return the view `experiments` of SQL."""
+        return experiments([row.digest for row in self.rows()])
+
+    @property
+    def views(self) -> Mapping[str, LongView]:
+        """The views of SQL over the logs."""
+        return LONG_VIEWS
+
+    def digests(self) -> Sequence[Digest]:
+        """Return the experiments that the views are made of."""
+        return [row.digest for row in self.rows()]
 
 
 def _import_libraries() -> None:
@@ -403,163 +414,3 @@ def _import_libraries() -> None:
     with suppress(MissingExtra):
         package("numpy")
         package("pyarrow.compute")
-
-
-def stamp_of(folder: Path) -> Stamp:
-    """Return numbers that change with the files of an experiment."""
-    text = os.fspath(folder)  # to join texts takes a tenth of the time that paths take
-    with suppress(OSError):
-        meta = os.stat(os.path.join(text, layout.META))
-        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *stream_stamps(text))
-    return ()
-
-
-def stream_stamps(folder: str) -> Iterator[tuple[str, int, int, int]]:
-    """Yield the name of each stream of an experiment with what shows that its file has changed."""
-    for stream in layout.streams_in(folder):
-        with suppress(FileNotFoundError):
-            status = os.stat(os.path.join(folder, layout.stream_file(stream)))
-            yield stream, status.st_size, status.st_ctime_ns, status.st_ino
-
-
-def changed_ns(stamp: Stamp) -> int:
-    """Return the time of the last change of an experiment's files."""
-    changed: int = max([stamp[2], *(stream[2] for stream in stamp[3:])])
-    return changed
-
-
-def _size(stamp: Stamp) -> int:
-    return sum(stream[1] for stream in stamp[3:])
-
-
-def read(folder: Path) -> IndexRow | None:
-    """Read an experiment; None where it is gone."""
-    stamp = stamp_of(folder)
-    return read_row(folder, Depth.METRICS, stamp) if stamp else None
-
-
-def read_row(folder: Path, depth: Depth, stamp: Stamp) -> IndexRow:
-    """Read an experiment; a broken one has an error."""
-    try:
-        meta = read_meta(folder)
-    except NotAnExperiment as error:
-        digest = Digest(folder, layout.exp_id(folder) or secrets.token_hex(32), {"params": {}}, State(), {})
-        return IndexRow(digest, 0, Depth.METRICS, stamp, BROKEN, str(error))
-    kept = {key: meta.content[key] for key in _KEPT if key in meta.content}
-    if stamp and stamp[1] > _LARGE_META:
-        kept = {key: bounded(value, _LARGE_META)[0] for key, value in kept.items()}
-    if depth == Depth.SETTINGS:
-        return IndexRow(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, "")
-    try:
-        read = read_digest(folder, meta.id, kept, depth, by_columns=True)
-    except Exception as error:  # one broken log must not hide the others
-        return IndexRow(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, BROKEN, str(error) or repr(error))
-    return _with_status(IndexRow(read, 0, depth, stamp, ""))
-
-
-def _with_status(row: IndexRow) -> IndexRow:
-    return replace(row, status=row.digest.status(datetime.now(timezone.utc)))
-
-
-def as_of(row: IndexRow, asof: datetime) -> IndexRow | None:
-    """Return an experiment as of a moment; None if it was made later."""
-    digest = row.digest
-    created = digest.created_at
-    if created is not None and created > asof:
-        return None
-    if row.status == BROKEN:
-        return row
-    heard = [run.last_heard for run in digest.state.runs.values() if run.last_heard is not None]
-    if heard and max(heard) <= asof:  # nothing has been logged since
-        return replace(row, status=moments.status_at(digest.state, asof))
-    try:
-        moment = moments.moment(digest.path, time=asof)
-        state = moments.state_at(digest.path, moment)
-        metrics = summary_of(digest.path, state, moment.last, moments.surviving(digest.path, "metrics", moment))
-    except Exception as error:  # one broken log must not hide the others
-        return replace(row, status=BROKEN, error=str(error) or repr(error))
-    past = replace(digest, state=state, metrics=metrics)
-    return replace(row, digest=past, status=moments.status_at(state, asof), moment=moment)
-
-
-def _within_limit(rows: Iterable[IndexRow]) -> Iterator[IndexRow]:
-    """Yield rows until an answer has enough cells; always one."""
-    names: set[str] = set()
-    for count, row in enumerate(rows, 1):
-        names.update(islice(row.digest.metrics, _MOST_NAMES))
-        names.update(islice(row.digest.params, _MOST_NAMES))
-        if count > 1 and count * len(names) * len(_STATS) > _MOST_CELLS:
-            return
-        yield row
-
-
-def columns(
-    rows: Sequence[IndexRow], root: Path, asof: datetime | None = None, archived: frozenset[Path] = frozenset()
-) -> dict[str, Any]:
-    """Return rows, as of a moment or as of now, as columns of plain values.
-
-    An experiment counts as archived that is, or that lies below one of the archived folders.
-    """
-    digests = [row.digest for row in rows]
-    now = asof or datetime.now(timezone.utc)
-    runs = [next(reversed(digest.runs(now)), None) for digest in digests]
-    created = [_seconds(digest.created_at) for digest in digests]
-    heard = [[run.last_heard for run in digest.state.runs.values() if run.last_heard] for digest in digests]
-    result: dict[str, Any] = {
-        "id": [digest.id for digest in digests],
-        "name": [digest.name for digest in digests],
-        "path": [_below(root, digest.path) for digest in digests],
-        "kind": [digest.kind for digest in digests],
-        "parent": [digest.parent_id for digest in digests],
-        "created": created,
-        "started": [_seconds(run.started) if run else None for run in runs],
-        "age": [_seconds(max(moments)) if moments else at for moments, at in zip(heard, created, strict=True)],
-        "duration": [run.duration_s if run else None for run in runs],
-        "status": [row.status for row in rows],
-        "tags": [list(digest.tags) for digest in digests],
-        "notes": [[shortened(note, _LONGEST_TEXT) for note in digest.notes] for digest in digests],
-        "archived": [
-            digest.is_archived or (bool(archived) and not archived.isdisjoint(digest.path.parents)) for digest in digests
-        ],
-        "error": [row.error for row in rows],
-    }
-    params = [dict(islice(flat(digest.params), _MOST_NAMES)) for digest in digests]
-    result["params"] = _by_name(params, lambda value: shortened(plain(value), _LONGEST_TEXT))
-    metrics = [dict(islice(digest.metrics.items(), _MOST_NAMES)) for digest in digests]
-    names = dict.fromkeys(name for own in metrics for name in own)
-    result = as_text(result)
-    result["metrics"] = {as_text(name): _stats([own.get(name) for own in metrics]) for name in names}
-    return result
-
-
-def _stats(summaries: Sequence[Any]) -> dict[str, list[Any]]:
-    """Return the numbers of one metric of all experiments as columns."""
-    return {stat: _cells([None if own is None else getattr(own, stat) for own in summaries]) for stat in _STATS}
-
-
-def _cells(values: list[Any]) -> list[Any]:
-    """Return values in a form of JSON; where all are plain numbers, as they mostly are, as they are."""
-    kinds = set(map(type, values))
-    if kinds <= {float, int, type(None)}:
-        numbers = [value for value in values if value is not None]
-        with suppress(OverflowError):  # an integer beyond all floats
-            if not numbers or (max(map(abs, numbers)) <= EXACT and math.isfinite(sum(numbers))):
-                return values
-    return as_text([shortened(plain(value), _LONGEST_TEXT) for value in values])
-
-
-def _below(root: Path, path: Path) -> str:
-    """Return the path of a folder from the root on, with slashes."""
-    text, around = os.fspath(path), os.path.join(root, "")
-    if os.sep != "/" or not text.startswith(around):
-        return Path(os.path.relpath(path, root)).as_posix()
-    return text[len(around) :]  # in a tenth of the time
-
-
-def _by_name(mappings: Sequence[Mapping[str, Any]], form: Callable[[Any], Any]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for own in mappings for name in own)
-    return {name: [form(own[name]) if name in own else None for own in mappings] for name in names}
-
-
-def _seconds(when: datetime | None) -> float | None:
-    return when.timestamp() if when is not None else None

@@ -17,6 +17,10 @@ class ServerLimits:
     """Nobody waits longer for any other answer that reads a disk."""
     look_s: float = 2.0
     """One look at all watched experiments waits so long: it goes on without one that hangs, until its disk answers."""
+    lake_look_s: float = 10.0
+    """Between two looks whether a lake was built again, each of which is two requests to its store."""
+    bring_s: float = 3.0
+    """Between two looks at an experiment of a bucket for new segments."""
     news_bytes: int = 4 << 20
     """More new bytes of a stream are not sent: the page asks for its curves again."""
     lines_bytes: int = 64 << 20

@@ -17,14 +17,14 @@ from typing import Any
 import orjson
 
 from mlv.encoding import BadLine, event_from_line
-from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.errors import InvalidArgument, MlvError, NotAnExperiment
 from mlv.events import Event, metrics_of
 from mlv.optional import package
 from mlv.store import layout
 from mlv.store.reading import while_there
 from mlv.store.streams import read_lines, whole_end
-from mlv.web.index import PageIndex
 from mlv.web.limits import LIMITS
+from mlv.web.lists import ExperimentList
 from mlv.web.plain import as_text, plain
 
 MOST_WATCHED, MOST_STREAMS = 200, 8
@@ -71,6 +71,11 @@ class Follower:
         self._look = 0
         self._lock = threading.Lock()
         self._wait_for(self._begin)
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the experiments."""
+        return [watched.folder for watched in self._watched.values()]
 
     @property
     def cursor(self) -> str:
@@ -190,15 +195,15 @@ def _add(points: dict[str, dict[str, list[Any]]], event: Event) -> None:
 class Live:
     """The streams of server-sent events of all connected pages."""
 
-    def __init__(self, index: PageIndex) -> None:
+    def __init__(self, index: ExperimentList) -> None:
         self._index = index
-        self._count = 0
+        self._followers: set[Follower] = set()
         self._next_look = 0.0
 
     @property
     def is_full(self) -> bool:
         """Whether no more pages may connect."""
-        return self._count >= MOST_STREAMS
+        return len(self._followers) >= MOST_STREAMS
 
     def folders(self, ids: Iterable[str]) -> dict[str, Path]:
         """Return the folders of experiments; those that are gone are left out.
@@ -219,7 +224,7 @@ class Live:
         """Yield messages until the page goes away."""
         in_thread = package("anyio.to_thread", "ui").run_sync
         sleep = package("anyio", "ui").sleep
-        self._count += 1
+        self._followers.add(follower)
         try:
             version, spoken = self._index.version, monotonic()
             yield _encoded("hello", {}, follower.cursor)
@@ -238,7 +243,7 @@ class Live:
                     yield b": nothing new\n\n"  # a proxy cuts off what is silent
                 await sleep(_LOOK_S)
         finally:
-            self._count -= 1
+            self._followers.discard(follower)
 
     def _look_around(self) -> None:
         """Look at the whole tree, if it is time: beside the streams, whose points must not wait for it."""
@@ -250,6 +255,8 @@ class Live:
         begin = monotonic()
         try:
             self._index.refresh()
+            with suppress(MlvError):  # its store is away: the next look tries again
+                self._index.bring([folder for follower in list(self._followers) for folder in follower.folders])
         finally:
             self._next_look = monotonic() + max(_LEAST_INDEX_S, _INDEX_SHARE * (monotonic() - begin))
 

@@ -14,7 +14,7 @@ from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.long_table import metrics_of_many
 from mlv.query.metrics.parse_many_logs import STEP
 from mlv.web import curves, lines
-from mlv.web.index import IndexRow
+from mlv.web.rows import IndexRow
 
 _Point = tuple[float, float, str, int]
 """Position, value, and the run and the number of the line."""

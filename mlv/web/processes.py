@@ -21,7 +21,7 @@ from mlv.query.metrics.parse import CORES
 from mlv.web.limits import LIMITS
 from mlv.workers import WorkerProcess
 
-PROGRAM = "from mlv import workers; from mlv.web import index, processes; workers.serve(processes.answer(index.read))"
+PROGRAM = "from mlv import workers; from mlv.web import processes, rows; workers.serve(processes.answer(rows.read))"
 _MOST = 8
 _FIXED_BYTES = 100_000
 """The meta.json of an experiment takes as long as so many bytes of its log."""

@@ -9,10 +9,8 @@ from typing import Any
 
 from mlv.errors import QueryFailed
 from mlv.optional import package
-from mlv.query.digest import Digest
 from mlv.query.sql import engine
-from mlv.query.sql.views import experiments
-from mlv.web.index import PageIndex
+from mlv.web.lists import ExperimentList
 from mlv.web.plain import as_text, plain, shortened, whole
 
 SECONDS = 2.0
@@ -27,22 +25,22 @@ class Queries:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._view: tuple[tuple[PageIndex, int], list[Digest], Any] | None = None
-        """An index and its version, its experiments, and their view: that takes a second for ten thousand of them."""
+        self._view: tuple[tuple[ExperimentList, int], Any] | None = None
+        """An index and its version, and the view of its experiments: that takes a second for ten thousand of them."""
 
-    def matching(self, predicate: str, index: PageIndex) -> list[str]:
+    def matching(self, predicate: str, index: ExperimentList) -> list[str]:
         """Return the IDs of the experiments for which a predicate holds; all for none.
 
         Raises:
             QueryFailed, MissingExtra: As `engine.matching`.
         """
         if not predicate:
-            return [row.digest.id for row in index.rows()]
-        digests, table = self._experiments(index)
-        holds = engine.matching(predicate, digests, table, engine.Limits(SECONDS, len(digests)))
-        return [digest.id for digest, is_match in zip(digests, holds, strict=True) if is_match]
+            return index.ids()
+        table = self._experiments(index)
+        holds = engine.matching(predicate, index.digests(), table, engine.Limits(SECONDS, table.num_rows), index.views)
+        return [identity for identity, is_match in zip(table["id"].to_pylist(), holds, strict=True) if is_match]
 
-    def answer(self, query: Mapping[str, str], index: PageIndex) -> dict[str, Any]:
+    def answer(self, query: Mapping[str, str], index: ExperimentList) -> dict[str, Any]:
         """Return the rows of a query, the first ones where they are many.
 
         Raises:
@@ -53,8 +51,8 @@ class Queries:
             raise QueryFailed("q= is missing: give a query, such as select name, params.lr from experiments", query=text)
         limit = whole(query, "limit", _ROWS, _MOST_ROWS)
         begin = monotonic()
-        digests = [row.digest for row in index.rows()]
-        result = engine.query(text, lambda _: digests, limits=engine.Limits(SECONDS, limit + 1))
+        limits = engine.Limits(SECONDS, limit + 1)
+        result = engine.query(text, lambda _: index.digests(), limits=limits, long_views=index.views)
         rows = result.rows()
         types = [_type(field.type) for field in result.arrow().schema]
         return as_text({
@@ -63,13 +61,12 @@ class Queries:
             "more": len(rows) > limit, "skipped": result.skipped[:_MOST_SKIPPED], "seconds": round(monotonic() - begin, 3),
         })  # fmt: skip
 
-    def _experiments(self, index: PageIndex) -> tuple[list[Digest], Any]:
+    def _experiments(self, index: ExperimentList) -> Any:
         with self._lock:
             state = index, index.version
             if self._view is None or self._view[0] != state:
-                digests = [row.digest for row in index.rows()]
-                self._view = state, digests, experiments(digests)
-            return self._view[1:]
+                self._view = state, index.experiments()
+            return self._view[1]
 
 
 def _cell(value: Any) -> Any:

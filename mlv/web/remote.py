@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from shlex import quote
 from typing import IO
@@ -36,8 +36,18 @@ def parsed(root: str) -> tuple[str, str] | None:
     return match["host"].strip("[]"), match["folder"] or "."
 
 
-def serve(host: str, folder: str, say: Callable[[str], None], *, port: int | None = None, opens: bool = True) -> None:
+def serve(
+    host: str,
+    folder: str,
+    say: Callable[[str], None],
+    *,
+    port: int | None = None,
+    opens: bool = True,
+    options: Sequence[str] = (),
+) -> None:
     """Show the page of a folder on a host until Ctrl-C; say its address here, and open the browser.
+
+    `options` are further ones for `mlv ui` there, whose paths are of that machine.
 
     The socket there is for its user alone, and the secret comes through ssh: it stands in no list of processes.
 
@@ -51,6 +61,7 @@ def serve(host: str, folder: str, say: Callable[[str], None], *, port: int | Non
     number = port or _free_port()
     path = f"/tmp/mlv-ui-{secrets.token_hex(16)}.sock"  # noqa: S108 - nobody can know the name before, or connect after
     there = f"exec mlv ui {_path(folder)} --socket {path} --while-stdin"
+    there = " ".join([there, *map(quote, options)])
     words = [ssh, "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{number}:{path}", "-T", host, there]
     # Its end is that of its input: the server there ends as well when the connection is lost.
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace")

@@ -19,7 +19,7 @@ from mlv.store import keys, opening
 from mlv.store.files import temporary_beside
 
 _PURPOSE = "mlv page"
-_FORM = "2 "
+_FORM = "3 "
 """The form of the rows: others are not read. It changes with every class that they consist of."""
 WORTH = 100
 """Least number of experiments: fewer are read faster than the file is written."""

@@ -32,7 +32,7 @@ from mlv.query.metrics.parse import parse
 from mlv.query.metrics.selection import series_of
 from mlv.store import keys, layout, opening
 from mlv.store.files import temporary_beside
-from mlv.web.index import SETTLED_NS, Stamp, changed_ns, stamp_of
+from mlv.web.rows import SETTLED_NS, Stamp, changed_ns, stamp_of
 
 _VERSION = 1
 _PURPOSE = "mlv series"

@@ -13,13 +13,16 @@ import webbrowser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.web.app import application
 from mlv.web.guard import LOOPBACK
 from mlv.web.token import state_folder, token
+
+if TYPE_CHECKING:
+    from mlv.lake.listing import LakeListing
 
 PORT = 8484
 """The port without --port, or the first free one behind it."""
@@ -37,10 +40,12 @@ def serve(
     opens: bool = True,
     new_token: bool = False,
     while_stdin: bool = False,
+    lake: LakeListing | None = None,
+    bring: Callable[[], object] | None = None,
 ) -> None:
     """Serve the page of a folder until Ctrl-C, or with `while_stdin` until the end of the standard input.
 
-    It says the address, and opens the browser.
+    It says the address, and opens the browser. `lake` and `bring` are those of `mlv.web.app.application`.
 
     Raises:
         InvalidArgument: The port or the socket is taken, or a host that others reach is not allowed by name.
@@ -54,7 +59,7 @@ def serve(
             f"--host {host} lets other machines in: name the host they will ask for, --allow-host NAME", host=host
         )
     secret = token(new=new_token)
-    app = application(root, secret, [*allowed_hosts, *([host] if host not in ("0.0.0.0", "::") else [])])  # noqa: S104
+    app = application(root, secret, [*allowed_hosts, *([host] if host not in ("0.0.0.0", "::") else [])], lake, bring)  # noqa: S104
     listener = _unix(socket_path) if socket_path is not None else _tcp(host, port)
     former = signal.getsignal(signal.SIGTERM)
     try:

@@ -315,6 +315,31 @@ def test_a_damaged_segment_is_told_and_passed_over(tmp_path, store, mirror):
         assert mirror.refresh().notices == notices
 
 
+def test_an_overwritten_meta_json(tmp_path, store, mirror):
+    """It is named, and the one that is here stays until the object is restored; without any the experiment is broken."""
+    exp = made(tmp_path)
+    lay(exp.path, store, "long")
+    mirror.refresh()
+    content = store.content["long/meta.json"]
+    store.content["long/meta.json"] = b"{}"
+
+    for _ in range(2):  # the second time without reading it
+        (notice,) = mirror.refresh().notices
+        assert "long/meta.json is passed over: it was overwritten since it was read, and it is no JSON object" in notice
+        assert (mirror.folder / "long" / "meta.json").read_bytes() == content
+    with mlv.Exp.open(exp.path, capture=()) as more:
+        log_some(more, range(20, 22))
+    lay(exp.path, store, "long")
+    assert len(mirror.refresh().notices) == 1
+    assert lines_of(mirror.folder / "long") == lines_of(exp.path)
+
+    shutil.rmtree(mirrors_folder())
+    assert ["long/meta.json is passed over: it is no JSON object" in notice for notice in mirror.refresh().notices] == [True]
+    store.content["long/meta.json"] = content
+    assert mirror.refresh().notices == []
+    assert layout.exp_id(mirror.folder / "long") == exp.id
+
+
 def test_an_overwritten_object_is_told(tmp_path, store, mirror):
     """Where somebody wrote over a segment, the lines that were read before stay, and the key is named."""
     exp = made(tmp_path)

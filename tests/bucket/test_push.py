@@ -259,6 +259,25 @@ def test_a_killed_run(tmp_path, store):
     assert [key for key in store.content if key.endswith(".gz")] == [f"digits/{merged.key}"]
 
 
+def test_an_interruption(tmp_path):
+    """Nobody waits for a store that is away: what is being tried again ends as well."""
+    tries, is_tried = [], threading.Event()
+
+    def answer(call, key):
+        if "e1" in key:
+            tries.append(key)
+            is_tried.set()
+            raise BucketUnreachable("away")
+        if call == "create" and "e0" in key:
+            assert is_tried.wait(30)
+            raise KeyboardInterrupt
+
+    make_tree(tmp_path / "runs", 2)
+    with pytest.raises(KeyboardInterrupt):
+        push(tmp_path / "runs", MemoryStore(answer))
+    assert len(tries) == 1
+
+
 def test_a_folder_without_experiments(tmp_path, store):
     """It is an error."""
     with pytest.raises(NotAnExperiment, match="no experiments"):

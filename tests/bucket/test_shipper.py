@@ -13,6 +13,7 @@ from bucket.memory import MemoryStore
 import mlv
 from mlv.audit.redact import redact
 from mlv.bucket import names, positions, segments
+from mlv.bucket.listing import listed
 from mlv.bucket.shipper import Shipper
 from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
 from mlv.store import layout
@@ -458,6 +459,31 @@ def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
         assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
 
 
+def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):
+    """The key that holds the secret is named, and readers get the younger version, with the lines that tell of it."""
+    secret = "hunter2-hunter2"
+
+    def refuse(call, key):
+        if call == "delete":
+            raise BucketDenied("no right to delete")
+
+    store = MemoryStore(refuse)
+    with mlv.Exp(tmp_path, "digits", {"word": secret}, capture=()) as exp:
+        exp.log({"loss": 0.5}, step=0)
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+
+    with pytest.warns(MlvWarning, match=r"hold what was redacted: a/b/meta\.json"):
+        ship(exp.path, store)
+    log(exp.path, 3)
+    ship(exp.path, store)
+
+    there = listed(store.objects()).experiments["a/b"]
+    assert len(there.metas) == 2
+    assert store.content[f"a/b/{there.metas[-1].key}"] == (exp.path / "meta.json").read_bytes()
+    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+
+
 def _holds(store, secret):
     return [key for key, content in store.content.items() if secret.encode() in _plain(key, content)]
 
@@ -740,6 +766,43 @@ def test_lines_that_come_during_a_request(tmp_path):
     experiment.shipper.ship_lines()
 
     assert sum(key.endswith(".gz") for key in store.content) == 1
+
+
+def test_a_stream_that_is_replaced_while_another_one_is_shipped(tmp_path):
+    """Its lines go up as they are now, also where the files are looked at in between by the other thread."""
+
+    def replace(call, key):
+        if call == "create" and "/log.d/" in key and not looks:
+            (experiment.folder / "val.log.jsonl").unlink()
+            looks.append(experiment.shipper.ship_files())
+            experiment.log("val", 30)
+
+    looks = []
+    store = MemoryStore(replace)
+    experiment = Experiment(tmp_path / "exp", store)
+    for stream in ("log", "val"):
+        experiment.log(stream, 10)
+
+    experiment.shipper.ship_lines()
+
+    copy = copy_of(experiment.folder)
+    assert {stream: shipped(store)[copy, stream] for stream in ("log", "val")} == {
+        stream: experiment.lines(stream) for stream in ("log", "val")
+    }
+
+
+def test_a_log_that_is_replaced_before_former_copies_are_settled(tmp_path, store):
+    """It is another copy from then on, whose lines the next call ships."""
+    experiment = Experiment(tmp_path / "exp", store)
+    experiment.log("log", 10)
+    experiment.shipper.ship_lines()
+    shutil.rmtree(experiment.folder / ".mlv/shipped")
+    (experiment.folder / "log.jsonl").write_bytes(b"{}\n" * 30)
+
+    experiment.shipper.settle_former()
+    experiment.shipper.ship_lines()
+
+    assert shipped(store)[copy_of(experiment.folder), "log"] == b"{}\n" * 30
 
 
 def test_a_line_longer_than_a_segment(tmp_path, store):

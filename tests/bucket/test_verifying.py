@@ -215,7 +215,7 @@ def test_a_damaged_segment(tmp_path, store):
 
 def test_a_large_segment(tmp_path, store, monkeypatch):
     """It is not held in memory, and judged as any other: damaged ones give nothing, overlapping ones their new bytes."""
-    monkeypatch.setattr("mlv.bucket.verifying.IN_MEMORY_BYTES", 10)
+    monkeypatch.setattr("mlv.bucket.bucket_subject.IN_MEMORY_BYTES", 10)
     exp = made(tmp_path)
     lay(exp.path, store, parts=3)
     keys = sorted(key for key in store.content if key.startswith("log.d/"))
@@ -389,6 +389,10 @@ def test_the_command_with_a_root(command, tmp_path):
     assert done.returncode == 1
     assert "files/conf.txt is not there" in done.stdout
     assert done.stdout.endswith("2 experiments: 1 intact, 1 missing\n")
+
+    done = command("verify", f"{url}/typo")
+    assert (done.returncode, done.stderr) == (2, f"mlv: {url}/typo: there is no such folder; correct the URL\n")
+    assert not (tmp_path / "bucket" / "typo").exists()
 
 
 def test_several_at_once(command, tmp_path):

@@ -40,6 +40,15 @@ def test_build_and_look(command, tree):
     assert json.loads(command("lake", "rebuild", "runs", "lake", "--json").stdout)["rows"]["metrics"] == 10
 
 
+def test_a_source_without_experiments(command, tree):
+    """A build says so: the path may be a wrong one, or the first experiment be still to come."""
+    (tree.parent / "typo").mkdir()
+
+    done = command("lake", "build", "typo", "lake")
+
+    assert (done.returncode, done.stdout) == (0, "there is no experiment at or below typo yet\n")
+
+
 def test_check_tells_differences(command, tree):
     """A check ends with 0 where the lake is what the logs said when it was built, and with 1 where it is not."""
     command("lake", "build", "runs", "lake")

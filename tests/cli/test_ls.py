@@ -135,6 +135,18 @@ def test_an_edited_one(command, runs):
     assert "digits: meta.json was edited: its ID is" in command("ls", "runs").stdout
 
 
+def test_a_redacted_one(command, tmp_path):
+    """A meta.json that was redacted is not called edited, also where runs before and after recorded different IDs."""
+    mlv.Exp(tmp_path, "leaky", {"note": "hunter2x"}, capture=()).close()
+    redacted = command("redact", "leaky", "--pattern", r"hunter2\w+", "--reason", "leaked")
+    mlv.Exp.open(tmp_path / "leaky", capture=()).close()
+
+    shown = [command("ls", ".").stdout, command("show", "leaky").stdout]
+
+    assert "its ID changes" in redacted.stdout
+    assert [text for text in shown if "edited" in text] == []
+
+
 def test_a_running_one(command, tmp_path):
     """An experiment that is being written is running, and its duration goes on."""
     exp = mlv.Exp(tmp_path, "exp", capture=())

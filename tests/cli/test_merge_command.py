@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+
+import pytest
+
+from mlv.audit.merge import Merged
+from mlv.cli.merge import show
+from mlv.errors import FileUnusable
 
 
 def test_what_it_did(command, runs):
@@ -55,3 +63,14 @@ def test_a_source_that_is_none(command, tmp_path):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "mlv: nowhere holds no experiment: give an experiment, or a folder with some\n"
+
+
+def test_no_room_for_it(tmp_path):
+    """A full disk is told with the folder and the next step; what it has by then is told before."""
+
+    def merging():
+        yield Merged(tmp_path / "src", tmp_path / "dst" / "first")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(FileUnusable, match=r"dst cannot be written: No space left on device\. Make room there"):
+        show(merging(), tmp_path / "dst", dry_run=False, as_json=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import logs
+from bucket.laid import lay
+from bucket.servers import Proxy
 
 from mlv import lake
-from mlv.lake import Lake
+from mlv.bucket.store import open_store
+from mlv.lake import Lake, build
 from mlv.store.meta import write_meta
 
 SEED = int(os.environ.get("MLV_CRASH_SEED") or random.SystemRandom().randrange(2**32))
@@ -50,6 +54,35 @@ def values(lake: Lake) -> list[tuple[str, str, int, Any]]:
     """Run, name, seq and value of each point, sorted."""
     table = lake.arrow("metrics", ["run", "name", "seq", "value"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True), key=str)
+
+
+def json_rows(table: Any) -> list[str]:
+    """The rows of an Arrow table, in an order of their own, of which no struct has an order."""
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in table.to_pylist())
+
+
+def bucket_with_lake(url: str, tree: Path, count: int) -> tuple[str, str]:
+    """The URLs of a root in a bucket, where some experiments are laid, and of the lake beside them that is built of it."""
+    base, mark, options = url.partition("?")
+    root, beside = f"{base}/runs{mark}{options}", f"{base}/runs/.mlv/lake{mark}{options}"
+    for number in range(count):
+        folder = make(tree / f"e{number}")
+        append(folder, *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 4)))
+        lay(folder, open_store(root), folder.name)
+    build(root, beside)
+    return root, beside
+
+
+def requests_of(proxy: Proxy) -> int:
+    """The number of requests to a store since they were counted last."""
+    counts = proxy.requests(reset=True)
+    return sum(counts.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE"))
+
+
+def files_of_list(url: str) -> int:
+    """The number of files of the tables that a list is made of."""
+    opened = Lake(url)
+    return len(opened.files("experiments")) + len(opened.files("summaries"))
 
 
 class Growing:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -24,7 +25,7 @@ import mlv
 from mlv import lake
 from mlv.bucket import names
 from mlv.bucket.store import open_store
-from mlv.errors import BucketDenied, LakeBusy, LakeError, MlvWarning
+from mlv.errors import BucketDenied, BucketMissing, LakeBusy, LakeError, MlvWarning
 from mlv.lake import upkeep
 from mlv.lake.lease import FOLDER, alone
 from mlv.lake.tables import LakeTables
@@ -102,6 +103,38 @@ def test_what_is_settled_is_not_listed(tree, bucket, tmp_path, monkeypatch):
     assert lake.build(bucket, tmp_path / "lake").rows["metrics"] == 1
 
     assert set(listed) == {names.NEWS, "e3"}
+
+
+def test_experiments_with_news_are_listed_together(tree, bucket, tmp_path, monkeypatch):
+    """Who looks for news does not wait for one listing after the other."""
+    store, meeting = open_store(bucket), Barrier(4)
+    for number in range(4):
+        append(make(tree / f"e{number}"), metrics(f"r{number}", 1, 1, x=1.0))
+        lay(tree / f"e{number}", store, f"e{number}")
+    lake.build(bucket, tmp_path / "lake")
+    for number in range(4):
+        append(tree / f"e{number}", metrics(f"r{number}", 2, 2, x=2.0))
+        lay_lines(tree / f"e{number}", store, f"e{number}")
+        tell(store, tree / f"e{number}", f"e{number}")
+    monkeypatch.setattr("mlv.lake.buckets.open_store", lambda url: Meeting(open_store(url), meeting))
+
+    assert lake.build(bucket, tmp_path / "lake").rows["metrics"] == 4
+
+
+class Meeting:
+    """A store that answers the first listing of an experiment when all others were asked for."""
+
+    def __init__(self, store, meeting):
+        self._store, self._meeting, self._met = store, meeting, set()
+
+    def objects(self, prefix="", after=""):
+        if prefix != names.NEWS and prefix not in self._met:
+            self._met.add(prefix)
+            self._meeting.wait(60)
+        return self._store.objects(prefix, after)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
 
 
 class Noting:
@@ -233,6 +266,14 @@ def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch
     assert [os.path.exists(path) for path in (old, new)] == [False, True]
 
 
+def test_a_source_that_is_not_there(bucket, tmp_path):
+    """The URL of a folder that is not there is an error, and makes neither the folder nor a lake."""
+    for build in (lake.build, lake.rebuild):
+        with pytest.raises(BucketMissing, match="no such folder; correct the URL"):
+            build(f"{bucket}/typo", tmp_path / "lake")
+    assert list(tmp_path.iterdir()) == []
+
+
 def damaged(bucket, key):
     """Overwrite an object of a folder by what is no segment; return its content."""
     path = Path(bucket.removeprefix("file://"), key)
@@ -333,7 +374,10 @@ def test_a_bucket_that_may_not_be_listed(tree, far):
 
 
 def test_where_files_are_kept(tree, moto, tmp_path, monkeypatch):
-    """The files of a lake in a bucket are the user's own, are fetched anew where one was cut off, and need room."""
+    """The files of a lake in a bucket are the user's own, are fetched anew where one was cut off, and need room.
+
+    Those of another user, who could have written anything there, are not read.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     url = below(moto.bucket().url)
     append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
@@ -345,6 +389,10 @@ def test_where_files_are_kept(tree, moto, tmp_path, monkeypatch):
     assert found.sql("select value from metrics").fetchall() == [(1.0,)]
     [folder] = (tmp_path / "cache" / "mlv" / "lakes").iterdir()
     assert folder.stat().st_mode & 0o077 == 0
+    if os.geteuid() == 0:
+        os.chown(folder, 1234, 1234)
+        with pytest.raises(LakeError, match="belongs to another user"):
+            mlv.find(tree, lake=url)
     (tmp_path / "full").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
     with pytest.raises(LakeError, match=r"cannot be kept in .* set XDG_CACHE_HOME"):

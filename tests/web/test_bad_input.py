@@ -14,7 +14,7 @@ import pytest
 
 import mlv
 from mlv.errors import MlvError
-from mlv.web import index, lines
+from mlv.web import lines, rows
 from mlv.web.index import PageIndex
 from mlv.web.limits import LIMITS
 from mlv.web.patience import Patience, Waiting
@@ -125,14 +125,14 @@ def test_two_servers_on_one_folder(runs):
 
 def hang(monkeypatch, *names: str) -> threading.Event:
     """Have the disk of some folders hang until the event is set."""
-    goes_on, real = threading.Event(), index.stream_stamps
+    goes_on, real = threading.Event(), rows.stream_stamps
 
     def stamps(folder):
         if os.path.basename(folder) in names:
             goes_on.wait(60)
         return list(real(folder))
 
-    monkeypatch.setattr(index, "stream_stamps", stamps)
+    monkeypatch.setattr(rows, "stream_stamps", stamps)
     return goes_on
 
 

@@ -11,7 +11,7 @@ import pytest
 import mlv
 from mlv.query.digest import read_digest
 from mlv.store.meta import read_meta
-from mlv.web import index, saved
+from mlv.web import index, rows, saved
 from mlv.web.index import PageIndex
 
 
@@ -178,7 +178,7 @@ def test_next_server_reads_what_has_changed(many, monkeypatch):
         read.append(folder.name)
         return read_digest(folder, *more, **options)
 
-    monkeypatch.setattr(index, "read_digest", noted)
+    monkeypatch.setattr(rows, "read_digest", noted)
     again = PageIndex(many)
     again.refresh()
 

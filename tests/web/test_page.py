@@ -85,11 +85,11 @@ class Drawing:
 
 
 @contextmanager
-def served(folder: Path, port: int = 0) -> Iterator[str]:
+def served(folder: Path, port: int = 0, **options: Any) -> Iterator[str]:
     """Serve the page of a folder from a thread; yield its address."""
     from mlv.web.app import application
 
-    config = uvicorn.Config(application(folder, TOKEN), port=port, log_level="critical", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(application(folder, TOKEN, **options), port=port, log_level="critical", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

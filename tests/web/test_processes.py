@@ -17,13 +17,14 @@ from logs import line
 
 from mlv.query.digest import Depth
 from mlv.web import index, processes
-from mlv.web.index import IndexRow, PageIndex
+from mlv.web.index import PageIndex
 from mlv.web.limits import LIMITS
 from mlv.web.processes import Processes
+from mlv.web.rows import IndexRow
 
 META = '{"format":1,"name":"%s","created":"2026-01-01T00:00:00.000000Z","params":{"seed":%d}}'
-SLOWLY = "workers.serve(processes.answer(lambda folder: __import__('time').sleep(0.1) or index.read(folder)))"
-SERVING = "workers.serve(processes.answer(index.read))"
+SLOWLY = "workers.serve(processes.answer(lambda folder: __import__('time').sleep(0.1) or rows.read(folder)))"
+SERVING = "workers.serve(processes.answer(rows.read))"
 
 
 @pytest.fixture
@@ -92,11 +93,11 @@ def _only_names() -> Callable[..., IndexRow]:
     [
         "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
         "count = [0]; workers.serve(processes.answer(lambda folder: count.append(0) or (len(count) > 4 and "
-        "__import__('os')._exit(1)) or index.read(folder)))",
+        "__import__('os')._exit(1)) or rows.read(folder)))",
         "import sys; sys.stdout.write('no greeting')",
         "workers.serve(lambda path: processes.pickled(None))",
-        "import sys; print('something', flush=True); workers.serve(processes.answer(index.read))",
-        "workers.serve(processes.answer(lambda folder: print('between', flush=True) or index.read(folder)))",
+        "import sys; print('something', flush=True); workers.serve(processes.answer(rows.read))",
+        "workers.serve(processes.answer(lambda folder: print('between', flush=True) or rows.read(folder)))",
         "no python",
     ],
 )
@@ -163,7 +164,7 @@ import os, time
 def read(folder):
     while folder.name == {stuck.name!r} and not os.path.exists({str(go)!r}):
         time.sleep(0.01)
-    return index.read(folder)
+    return rows.read(folder)
 workers.serve(processes.answer(read))"""
     ended_by(program, monkeypatch)
     monkeypatch.setattr(LIMITS, "naming_s", 0.3)

@@ -55,7 +55,7 @@ def below(process) -> list[psutil.Process]:
 def test_folder_of_another_machine_is_shown(runs, lab):
     """The address printed here leads to the page there; the secret is in no list of processes, and Ctrl-C ends both sides."""
     (runs.parent / "my runs").symlink_to(runs)
-    with started("lab:~/my runs", "--no-open", **lab) as process:
+    with started("lab:~/my runs", "--no-open", "--fresh", **lab) as process:
         url = address_of(process)
         answer = asked(f"{url}api/index")
         others = below(process)
@@ -65,7 +65,7 @@ def test_folder_of_another_machine_is_shown(runs, lab):
         wait_until(lambda: not any(other.is_running() and other.status() != "zombie" for other in others))
 
     assert b'"columns"' in answer
-    assert "--while-stdin" in words
+    assert "--while-stdin --fresh" in words
     assert url.rstrip("/").rpartition("/")[2] not in words
     assert code == 130
     assert not os.path.exists(words.partition("--socket ")[2].split()[0])

@@ -16,7 +16,7 @@ from mlv.audit.redact import redact
 from mlv.events import metrics_of
 from mlv.query.events import Events
 from mlv.query.rewinds import rewinds_of
-from mlv.web import curves, index, series
+from mlv.web import curves, rows, series
 from mlv.web.limits import LIMITS
 
 np = pytest.importorskip("numpy", reason="curves need numpy")
@@ -50,7 +50,7 @@ def log_steps(exp: mlv.Exp, first: int, last: int) -> None:
 
 def drawn(folder: Path, metric: str = "loss", x: str = "step") -> list[tuple[float, float]]:
     """The points of a metric, by a server that has just been started."""
-    row = index.read(folder)
+    row = rows.read(folder)
     assert row is not None
     [(position, value)] = curves.Curves().points([row], metric, x)
     return list(zip(position.tolist(), value.tolist(), strict=True))
@@ -253,7 +253,7 @@ def test_steps_wider_apart_than_floats(tmp_path, steps):
     lines = [line("r1", number, "metrics", step=step, data={"loss": 1.0}) for number, step in enumerate(steps, 1)]
     (tmp_path / "log.jsonl").write_bytes(b"".join(lines))
     before = drawn(tmp_path)
-    row = index.read(tmp_path)
+    row = rows.read(tmp_path)
     assert row is not None
     answer = curves.Curves().answer([row], curves.question({"m": "loss", "smooth": "0.5", "px": "20"}))
 

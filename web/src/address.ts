@@ -40,6 +40,8 @@ export interface View {
   /** Show only those with the reader's star. */
   starred: boolean;
   asof: string;
+  /** The list is read from the logs although there is a lake. */
+  fresh: boolean;
   /** Patterns of metric names; empty stands for all. */
   m: readonly string[];
   x: string;
@@ -73,7 +75,7 @@ export interface View {
 }
 
 export const start: View = {
-  exp: "", tab: "overview", where: "", q: "", sort: [], cols: [], pin: [], group: "", pick: [], open: [], archived: false, starred: false, asof: "",
+  exp: "", tab: "overview", where: "", q: "", sort: [], cols: [], pin: [], group: "", pick: [], open: [], archived: false, starred: false, asof: "", fresh: false,
   m: [], x: "step", y: "linear", lx: false, over: [], smooth: 0, zoom: null, robust: false, crowd: true, panel: "charts", step: null, media: [], masks: [], axes: [], brush: [],
   sql: "", line: "", type: "", find: "",
 };
@@ -102,6 +104,7 @@ function query(view: View): Record<string, string> {
     cols: list(view.cols),
     crowd: view.crowd ? "" : "0",
     find: view.find,
+    fresh: view.fresh ? "1" : "",
     group: view.group,
     line: view.line,
     lx: view.lx ? "1" : "",
@@ -203,6 +206,7 @@ export function view(path: string, search: string, hash = ""): View {
     archived: text("archived") === "1",
     starred: text("starred") === "1",
     asof: text("asof"),
+    fresh: text("fresh") === "1",
     m: items(text("m")),
     x: text("x") || "step",
     y: choice(text("y"), ["linear", "log"] as const, "linear"),

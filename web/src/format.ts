@@ -59,6 +59,20 @@ export function age(seconds: number): string {
   return `${Math.floor(size / unit)} ${name}`;
 }
 
+/** Write a moment of today in hours and minutes, any other to the minute. */
+export function clock(seconds: number, now: number): string {
+  const [whole, today] = [moment(seconds), moment(now)];
+  return whole.slice(0, 10) === today.slice(0, 10) ? whole.slice(11, 16) : whole.slice(0, 16);
+}
+
+/** Write how long ago a moment was, as words. */
+export function ago(seconds: number): string {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 1) return "just now";
+  if (minutes < 100) return `${count(minutes, "minute")} ago`;
+  return `${age(seconds)} ago`;
+}
+
 /** Write a size of a file. */
 export function bytes(size: number): string {
   const units = ["B", "KB", "MB", "GB", "TB"];

@@ -5,7 +5,7 @@ import { Charts, Choices } from "./charts";
 import { CodeOf } from "./code";
 import { ColumnMenu } from "./columnmenu";
 import { Compare } from "./compare";
-import { count, end } from "./format";
+import { ago, clock, count, end, moment } from "./format";
 import { Gallery } from "./gallery";
 import { Matters } from "./matters";
 import { Parallel } from "./parallel";
@@ -13,7 +13,8 @@ import { Scatter } from "./scatter";
 import { Sql } from "./sql";
 import { divide, split } from "./own";
 import { brushed, title } from "./rows";
-import { all, change, drawnIds, metrics, mostDrawn, refusal, shown, view } from "./state";
+import { isFresh } from "./source";
+import { all, change, drawnIds, hasLake, isTooFar, lake, link, metrics, mostDrawn, now, refusal, shown, view } from "./state";
 import { Table } from "./table";
 
 function Curves() {
@@ -21,8 +22,9 @@ function Curves() {
   return (
     <>
       <Choices ids={ids} names={metrics.value} />
+      {isTooFar.value && <p class="counts">Pick experiments, or narrow the list to {mostDrawn}: the logs of those that are drawn are fetched from the bucket.</p>}
       {left > 0 && <p class="counts">Drawn are the picked and the first {mostDrawn}; {left} more are in the list.</p>}
-      <Charts ids={ids} names={metrics.value} />
+      {(ids.length > 0 || !isTooFar.value) && <Charts ids={ids} names={metrics.value} />}
     </>
   );
 }
@@ -64,6 +66,18 @@ function Ranges() {
   );
 }
 
+/** How old a list is that comes from a lake, and the way to the logs; or the way back from these. */
+function Age() {
+  const of = lake.value;
+  if (isFresh && hasLake.value) return <span class="age">, from the logs <a href={link({ fresh: false })}>back to the lake</a></span>;
+  if (!of) return null;
+  return (
+    <span class={`age${of.problem ? " bad" : ""}`} title={of.problem ?? `from the lake ${of.url}, of ${moment(of.as_of)}`}>
+      , as of <time dateTime={new Date(of.as_of * 1000).toISOString()}>{clock(of.as_of, now.value)}</time>, {ago(now.value - of.as_of)}{of.problem && ": the lake cannot be read any more"} <a href={link({ fresh: true })} title={of.far ? "Every log is fetched from the bucket first" : "Every log is read first"}>read the logs</a>
+    </span>
+  );
+}
+
 export function List() {
   const { pick, panel } = view.value;
   const Part = parts[panel];
@@ -75,6 +89,7 @@ export function List() {
           <p class="counts" role="status">
             {shown.value.length === all.value.length ? count(all.value.length, "experiment") : `${shown.value.length} of ${count(all.value.length, "experiment")}`}
             {pick.length > 0 && <>, {pick.length} picked <button type="button" onClick={() => change({ pick: [] })}>let go</button></>}
+            <Age />
           </p>
           <ColumnMenu />
         </div>

@@ -1,7 +1,7 @@
 /** New lines as they are logged: one stream of the server for all tabs of a browser, and none while no page is visible. */
 import { signal } from "@preact/signals";
 import { isFolder } from "./folder";
-import { root, short } from "./source";
+import { isFresh, root, short } from "./source";
 import { union, type Message } from "./news";
 
 export const connection = signal<"live" | "waiting" | "lost" | "off">("waiting");
@@ -15,7 +15,7 @@ type Post =
 
 const names = ["hello", "points", "stale", "changed", "index"] as const;
 const retry = 3000;
-const channel = isFolder ? null : new BroadcastChannel(`mlv ${root.pathname}`);
+const channel = isFolder ? null : new BroadcastChannel(`mlv ${root.pathname}${isFresh ? " logs" : ""}`);
 const tab = `${Date.now()}.${Math.random()}`;
 const listeners = new Set<(message: Message) => void>();
 
@@ -134,6 +134,7 @@ function connect(): void {
   const url = new URL("api/live", root);
   if (ids) url.searchParams.set("watch", ids);
   if (cursor) url.searchParams.set("cursor", cursor);
+  if (isFresh) url.searchParams.set("fresh", "1");
   const own = (stream = new EventSource(url));
   own.onopen = () => say("live");
   own.onerror = () => {

@@ -169,13 +169,14 @@ export function across(answer: CurveAnswer): [number, number] {
 export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, actions: Actions): uPlot {
   const axis = { stroke: look.text, grid: { stroke: look.rule, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
   const { lines, bands } = scene.current;
+  // Lines and bands may be fewer when they are drawn, until the plot is built anew.
   const series: uPlot.Series[] = [
     ...bands.map((stroke, at): uPlot.Series => ({
-      stroke: stroke.color, width: 2, dash: stroke.dash, points: { show: false }, paths: (u) => ({ stroke: trace(u, grid(u), scene.current.bands[at]!.band.p50) }),
+      stroke: stroke.color, width: 2, dash: stroke.dash, points: { show: false }, paths: (u) => ({ stroke: scene.current.bands[at] ? trace(u, grid(u), scene.current.bands[at]!.band.p50) : new Path2D() }),
     })),
     ...lines.map((stroke, at): uPlot.Series => ({
       stroke: stroke.color, width: 1.5, dash: stroke.dash, spanGaps: true, points: { show: stroke.curve.points === 1, size: 5, fill: stroke.color },
-      paths: (u) => ({ stroke: path(u, scene.current.lines[at]!.curve, true) }),
+      paths: (u) => ({ stroke: scene.current.lines[at] ? path(u, scene.current.lines[at]!.curve, true) : new Path2D() }),
     })),
   ];
   const [min, max] = across(scene.current.answer);

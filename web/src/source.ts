@@ -5,12 +5,17 @@ import { answer as folderAnswer, chart as folderChart, bytes as folderBytes, fil
 /** Address below which everything lies: the folder above the one of this script, which names it only while it begins. */
 export const root = new URL("..", (globalThis.document?.currentScript as HTMLScriptElement | null)?.src || "http://localhost/static/page.js");
 
+/** Whether this page shows the logs although there is a lake: its address says so, and another one is another page. */
+export const isFresh = new URLSearchParams(globalThis.location?.search ?? "").get("fresh") === "1";
+
+const fresh: Record<string, string> = isFresh ? { fresh: "1" } : {};
+
 /** An answer that is none: its message is a sentence for people. */
 export class Refused extends Error {}
 
 async function ask(path: string, query: Record<string, string>, signal?: AbortSignal): Promise<Response> {
   const url = new URL(`api/${path}`, root);
-  for (const [name, value] of Object.entries(query)) if (value !== "") url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries({ ...query, ...fresh })) if (value !== "") url.searchParams.set(name, value);
   const answer = await fetch(url, signal ? { signal } : {});
   if (answer.ok) return answer;
   const message = await answer.json().then((body: { error?: string }) => body.error, () => undefined);
@@ -60,6 +65,19 @@ export interface Row {
 export const stats = ["value", "last", "min", "max", "mean", "count", "nans"] as const;
 export type Stat = (typeof stats)[number];
 
+/** The lake that the list is read from. */
+export interface Lake {
+  url: string;
+  /** Moment from before which all lines are in it, in seconds since 1970. */
+  as_of: number;
+  /** Logs are in a bucket: each that is drawn is fetched first. */
+  far: boolean;
+  /** How many it has. */
+  experiments: number;
+  /** Why it cannot be read any more. */
+  problem: string | null;
+}
+
 export interface Index {
   cursor: string;
   root: string;
@@ -70,6 +88,9 @@ export interface Index {
   /** A folder whose disk does not answer. */
   waiting: { folder: string; seconds: number } | null;
   gone: string[];
+  lake: Lake | null;
+  /** There is one, whether the list is read from it or not. */
+  hasLake: boolean;
   rows: Row[];
 }
 
@@ -80,6 +101,8 @@ interface IndexAnswer {
   reset?: boolean;
   gone?: string[];
   waiting?: { folder: string; seconds: number } | null;
+  lake?: Lake;
+  has_lake?: boolean;
   n: number;
   columns: {
     params?: Record<string, unknown[]>;
@@ -94,7 +117,7 @@ export function float(value: unknown): number | null {
 
 export async function index(query: { since?: string; asof?: string }): Promise<Index> {
   const answer = await json<IndexAnswer>("index", { since: query.since ?? "", asof: query.asof ?? "" });
-  return { cursor: answer.cursor, root: answer.root, complete: answer.complete ?? true, reset: answer.reset ?? false, waiting: answer.waiting ?? null, gone: (answer.gone ?? []).map(short), rows: rows(answer) };
+  return { cursor: answer.cursor, root: answer.root, complete: answer.complete ?? true, reset: answer.reset ?? false, waiting: answer.waiting ?? null, gone: (answer.gone ?? []).map(short), lake: answer.lake ?? null, hasLake: answer.has_lake ?? false, rows: rows(answer) };
 }
 
 /** Turn columns into rows. */
@@ -180,7 +203,7 @@ export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<C
 export function fileAddress(id: string, path: string): string {
   if (isFolder) return folderFile(id, path);
   const url = new URL(`api/exp/${id}/file`, root);
-  url.searchParams.set("path", path);
+  for (const [name, value] of Object.entries({ path, ...fresh })) url.searchParams.set(name, value);
   return url.href;
 }
 
@@ -193,7 +216,7 @@ export async function fileBytes(id: string, path: string, signal?: AbortSignal):
 /** Write the address of all points of a chart as CSV. */
 export function pointsAddress(ids: readonly string[], metric: string, x: string, asof: string): string {
   const url = new URL("api/csv", root);
-  for (const [name, value] of Object.entries({ ids: ids.join(","), m: metric, x, asof })) if (value) url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries({ ids: ids.join(","), m: metric, x, asof, ...fresh })) if (value) url.searchParams.set(name, value);
   return url.href;
 }
 

@@ -5,7 +5,7 @@ import { isFolder } from "./folder";
 import { colors, hidden, keep, load, own, stars } from "./own";
 import { cell, chosen, columns, grouped, isWithin, matching, slot, sorted, tree } from "./rows";
 import { follow, listen, watch } from "./live";
-import { index, json, Refused, root, short, type Row } from "./source";
+import { index, json, Refused, root, short, type Lake, type Row } from "./source";
 
 function current(): View {
   return isFolder ? fragmentView(location.hash) : parse(location.pathname, location.search, location.hash);
@@ -22,6 +22,9 @@ export const problem = signal("");
 export const loading = signal(true);
 /** A folder whose disk does not answer. */
 export const waiting = signal<{ folder: string; seconds: number } | null>(null);
+/** The lake that the list is read from, or null where it is read from logs. */
+export const lake = signal<Lake | null>(null);
+export const hasLake = signal(false);
 /** Identifiers that the filter lets through, or null without one. */
 export const allowed = signal<ReadonlySet<string> | null>(null);
 export const refusal = signal("");
@@ -98,7 +101,7 @@ const asked = computed(() => JSON.stringify([view.value.cols, view.value.pin]));
 export const cols = computed(() => {
   asked.value;
   const { cols: named, pin } = view.peek();
-  const choice = named.length ? named : chosen(all.value);
+  const choice = named.length ? named : chosen(all.value).filter((name) => !isTooFar.value || !name.startsWith("spark."));
   const pinned = ["name", ...pin.filter((name) => name !== "name" && choice.includes(name))];
   return [...pinned, ...choice.filter((name) => !pinned.includes(name))];
 });
@@ -111,11 +114,13 @@ export const metrics = computed(() => {
 
 // More would make one answer of the server too long to wait for; the chart's footer counts what it shows.
 export const mostDrawn = 100;
+/** Whether the logs of those shown are too many to be fetched from a bucket just to be drawn in grey. */
+export const isTooFar = computed(() => (lake.value?.far ?? false) && (shown.value.length > mostDrawn || all.value.length < lake.value!.experiments));
 /** Experiments that are drawn: those picked, then those shown, and how many are left out. */
 export const drawnIds = computed(() => {
   const { pick, crowd } = view.value;
   const picked = pick.map((pick) => pick.id);
-  const others = crowd || !picked.length ? shown.value.map((row) => row.id).filter((id) => !picked.includes(id)) : [];
+  const others = !isTooFar.value && (crowd || !picked.length) ? shown.value.map((row) => row.id).filter((id) => !picked.includes(id)) : [];
   const ids = [...picked, ...others.slice(0, Math.max(mostDrawn - picked.length, 0))];
   return { ids, left: picked.length + others.length - ids.length };
 });
@@ -154,6 +159,8 @@ async function refresh(): Promise<void> {
       }
       problem.value = "";
       waiting.value = answer.waiting;
+      if (JSON.stringify(answer.lake) !== JSON.stringify(lake.peek())) lake.value = answer.lake;
+      hasLake.value = answer.hasLake;
       if (answer.waiting) pause = 2000;
       else if (!answer.complete) pause = 50;
     }

@@ -12,7 +12,7 @@ test("an address leads back to its view", () => {
     ...start, where: "params.lr < 0.1 and name = 'a,b'", q: "über", sort: ["-metrics.acc.max", "a,b"], cols: ["name", "params.a%2Cb"],
     pick: [{ id: "8a1c8f30", slot: 0 }, { id: "5d0ab0a3", slot: 12 }], m: ["train/*", "val/acc"], x: "at.epoch", y: "log", smooth: 0.6,
     zoom: [-100.5, 9e5], robust: true, crowd: false, panel: "scatter", step: 0, axes: ["params.lr", "metrics.acc"], sql: "select 1",
-    archived: true, asof: "2026-11-30T05:00:00Z", open: ["8a1c8f30"], group: "seed", pin: ["name"], starred: true, lx: true, over: ["seed", "a,b"], media: ["test/*"],
+    archived: true, asof: "2026-11-30T05:00:00Z", fresh: true, open: ["8a1c8f30"], group: "seed", pin: ["name"], starred: true, lx: true, over: ["seed", "a,b"], media: ["test/*"],
     masks: ["truth", "truth/0"], brush: [{ column: "params.lr", from: "0.001", to: "0.1" }, { column: "metrics.system:cpu", from: "-1e-7", to: "3" }, { column: "name", from: "a:b,c", to: "100%" }],
   };
   assert.deepEqual(read(address(wanted)), wanted);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { diffLines } from "../src/differences";
-import { age, bytes, count, decimals, duration, number } from "../src/format";
+import { age, ago, bytes, clock, count, moment, decimals, duration, number } from "../src/format";
 import { blocks, inline, isSafeLink } from "../src/prose";
 import { render } from "../src/terminal";
 
@@ -11,6 +11,13 @@ test("numbers show what was logged and no noise", () => {
     [NaN, "NaN"], [Infinity, "∞"], [-Infinity, "−∞"], [3.2e21, "3.2e21"], [0.00012, "0.00012"], [99999.5, "100000"],
   ];
   for (const [value, text] of rows) assert.equal(number(value), text);
+});
+
+test("the age of a list names the minute, and the day if it is another one", () => {
+  const made = new Date(2026, 10, 30, 14, 3, 20).getTime() / 1000;
+  assert.equal(clock(made, made + 720), "14:03");
+  assert.equal(clock(made, made + 86400), moment(made).slice(0, 16));
+  assert.deepEqual([0, 60, 725, 7200, 200000].map(ago), ["just now", "1 minute ago", "12 minutes ago", "2 h ago", "2 d ago"]);
 });
 
 test("spans, ages, sizes and counts are in words", () => {

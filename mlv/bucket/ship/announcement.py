@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
+from mlv.bucket import names
 from mlv.bucket.names import News
 from mlv.bucket.positions import ShippedPosition
 from mlv.bucket.ship.progress import Progress
@@ -65,8 +66,12 @@ class Announcement:
             # The only object that is replaced: a redaction gave the experiment another identity, and the log says so.
             if sha256(existing).hexdigest() not in known_ids(self._target.folder):
                 raise self._foreign(key)
-            store.delete(key)
-        if store.create(key, content) is Creation.DIFFERENT:
+            self._target.delete([key], "hold what was redacted")
+        if store.create(key, content) is not Creation.DIFFERENT:
+            return
+        # Where the former one may not be deleted, the younger version counts.
+        version = self._target.key(names.version_key(layout.META, sha256(content).hexdigest()))
+        if existing is None or not self._target.keeps or store.create(version, content) is Creation.DIFFERENT:
             raise self._foreign(key)
 
     def _foreign(self, key: str) -> ObjectDiffers:

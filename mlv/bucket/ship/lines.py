@@ -38,26 +38,25 @@ class LineShipper:
         """Ship the whole lines behind the position, of all streams but those to leave; return their number of bytes."""
         for _ in range(MOST_COPIES):
             try:
-                position = self._progress.position()
-                present = [stream for stream in layout.streams_in(self._target.folder) if stream in self._progress.present]
-                count = sum(self._ship_stream(position, stream) for stream in present if stream not in leave)
+                position, inodes = self._progress.position(), self._progress.present
+                streams = [stream for stream in layout.streams_in(self._target.folder) if stream in inodes]
+                count = sum(self._ship_stream(position, stream, inodes[stream]) for stream in streams if stream not in leave)
                 self._progress.save()
                 return count
             except StreamReplaced:
                 self._progress.begin_another_copy()
         raise self._progress.unsteady()
 
-    def _ship_stream(self, position: ShippedPosition, stream: str) -> int:
+    def _ship_stream(self, position: ShippedPosition, stream: str, inode: int) -> int:
         with stream_files.opened(self._target.folder, stream) as file:
             fd, lock = file.fileno(), self._progress.lock
             with lock:
                 done = position.stream(stream)
-            if os.fstat(fd).st_ino != self._progress.present[stream]:
-                raise StreamReplaced(stream)
-            if not done.is_of(fd, os.fstat(fd).st_size):
+            status = os.fstat(fd)
+            if status.st_ino != inode or not done.is_of(fd, status.st_size):
                 raise StreamReplaced(stream)
             # Up to the size at this moment: a run that logs faster than a request takes would have a segment for each request.
-            before, size = done.end, os.fstat(fd).st_size
+            before, size = done.end, status.st_size
             while (end := stream_files.cut(fd, done.end, size, self._segment_bytes)) > done.end:
                 self._announcement.make(position)
                 with lock:

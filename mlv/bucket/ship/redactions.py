@@ -86,7 +86,7 @@ class Redactions:
 
     def settle_former(self) -> None:
         """Remove the segments of former copies that hold redacted lines, once this copy has all lines as they are now."""
-        position = self._progress.position()
+        position = self._progress.position_of_some_copy()
         for former in self._former():
             self._settle(former, position)
         if self._are_new:

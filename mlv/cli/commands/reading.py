@@ -110,24 +110,30 @@ def ui(
         Optional[str],  # noqa: UP045
         typer.Option("--files", metavar="CHOICE", help="Files in the export: none, media or all.", show_default="none"),
     ] = None,
+    lake: Lake = None,
+    fresh: Fresh = False,
     while_stdin: Annotated[bool, typer.Option("--while-stdin", hidden=True)] = False,
 ) -> None:
     """Show the experiments at and below a folder in the browser, until Ctrl-C.
 
     ROOT may be on another machine: `host:folder` starts `mlv ui` there over ssh. It may be the URL of a bucket: s3://lab/runs.
 
+    With a lake the list comes from its tables, and the logs of an experiment are read when it is opened or drawn.
+
     The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
     """
     from mlv.cli import choose, ui  # the other commands do without
 
     if export is not None:
+        if lake is not None:
+            raise InvalidArgument("--lake is about a page that is served, an export reads the logs: leave one of them out")
         ui.export(choose.readable_root(root), export, where=where, files=files or "none")
         return
     if where is not None or files is not None:
         raise InvalidArgument("--where and --files are about an export: give --export PATH as well")
     ui.run(
         root, host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
-        new_token=new_token, while_stdin=while_stdin,
+        new_token=new_token, while_stdin=while_stdin, lake=lake, fresh=fresh,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def _has_rounded(values: Sequence[Any]) -> bool:
 
 def rows(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """Return a mapping per experiment, by the names of the columns; a value that an experiment lacks has no key."""
-    every = [dict(_leaves(digest.params, ("params",))) for digest in digests]
+    every = [dict(leaves_of(digest.params, ("params",))) for digest in digests]
     metrics = dict.fromkeys(name for digest in digests for name in digest.metrics)
     # All stats take part, so that no name depends on the requested ones.
     stated = (path for name in metrics for path in (_metric(name), *(_metric(name, stat) for stat in STATS)))
@@ -93,15 +93,16 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
 
 def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Return params by their dotted names; empty mappings, and references, stay as they are."""
-    leaves = dict(_leaves(params))
+    leaves = dict(leaves_of(params))
     spelled = joined(leaves)
     return ((spelled[path], value) for path, value in leaves.items())
 
 
-def _leaves(params: Mapping[str, Any], path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+def leaves_of(params: Mapping[str, Any], path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Yield params by the keys that lead to them; empty mappings, and references, stay as they are."""
     for key, value in params.items():
         if isinstance(value, Mapping) and value and "_mlv" not in value:
-            yield from _leaves(value, (*path, str(key)))
+            yield from leaves_of(value, (*path, str(key)))
         else:
             yield (*path, str(key)), value
 

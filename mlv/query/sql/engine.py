@@ -134,7 +134,7 @@ def query(
         digests: Returns the experiments; its argument says whether their metrics are needed.
         watch: Iterates over them while their lines are read, and may show progress.
         limits: Of DuckDB's work, not of reading the views.
-        long_views: The functions that make the views of which digests do not suffice.
+        long_views: The functions that make the views of which digests do not suffice, or that come from elsewhere.
 
     Raises:
         QueryFailed: DuckDB does not accept it, it returns no table, or it takes too long.
@@ -145,7 +145,9 @@ def query(
         names = session.views_in(text)
         chosen = digests("experiments" in names) if names else []
         skipped: list[str] = []
-        views = {name: VIEWS[name](chosen) if name in VIEWS else long_views[name](watch(chosen), skipped) for name in names}
+        views = {
+            name: long_views[name](watch(chosen), skipped) if name in long_views else VIEWS[name](chosen) for name in names
+        }
         with _having(session, views, limits) as able:
             return Result(able.run(text), skipped)
 
@@ -179,7 +181,7 @@ def matching(
         session.parsed(text, predicate)
         for name in session.tables_in(text):
             if name != "experiments":  # in a query within the predicate
-                views[name] = VIEWS[name](digests) if name in VIEWS else long_views[name](digests, [])
+                views[name] = long_views[name](digests, []) if name in long_views else VIEWS[name](digests)
         with _having(session, views, limits) as able:
             matches = able.run(text, predicate)
     rows = set(matches.column(0).to_pylist())

@@ -15,6 +15,7 @@ from mlv.optional import package
 from mlv.query.digest import STATS, Digest
 from mlv.query.metrics import long_table
 from mlv.query.metrics.schema import from_json_text
+from mlv.query.metrics.summary import Summary
 from mlv.query.rewinds import is_superseded
 from mlv.query.runs import RunView
 from mlv.query.sql.arrow import column, nearest_float, struct
@@ -58,22 +59,22 @@ def _summaries(digests: Sequence[Digest]) -> Any:
     names = dict.fromkeys(name for digest in digests for name in digest.metrics)
     if not names:
         return column([None] * len(digests))
-    children = {}
-    for name in names:
-        summaries = [digest.metrics.get(name) for digest in digests]
-        stats = {
-            stat: _numbers(None if summary is None else _number_or_null(getattr(summary, stat)) for summary in summaries)
-            for stat in STATS
-        }
-        lasts, values = (
-            [None if summary is None else getattr(summary, of) for summary in summaries] for of in ("last", "value")
-        )
-        stats.update(last=_numbers_or_others(lasts), value=_numbers_or_others(values))
-        others = [_other(value) if _other(last) is None else _other(last) for last, value in zip(lasts, values, strict=True)]
-        if any(other is not None for other in others):
-            stats["text"] = _texts(None if other is None else text_of(other) for other in others)
-        children[name] = struct(stats, [summary is None for summary in summaries])
+    children = {name: summaries([digest.metrics.get(name) for digest in digests]) for name in names}
     return struct(children, [False] * len(digests))
+
+
+def summaries(of_one: Sequence[Summary | None]) -> Any:
+    """Return a column of the numbers of one metric, whose summaries are those of several experiments."""
+    stats = {
+        stat: _numbers(None if summary is None else _number_or_null(getattr(summary, stat)) for summary in of_one)
+        for stat in STATS
+    }
+    lasts, values = ([None if summary is None else getattr(summary, of) for summary in of_one] for of in ("last", "value"))
+    stats.update(last=_numbers_or_others(lasts), value=_numbers_or_others(values))
+    others = [_other(value) if _other(last) is None else _other(last) for last, value in zip(lasts, values, strict=True)]
+    if any(other is not None for other in others):
+        stats["text"] = _texts(None if other is None else text_of(other) for other in others)
+    return struct(stats, [summary is None for summary in of_one])
 
 
 def _numbers_or_others(values: Sequence[Any]) -> Any:
