@@ -16,6 +16,7 @@ import logs
 from bucket.laid import lay
 from bucket.servers import Proxy
 
+from mlv import lake
 from mlv.bucket.store import open_store
 from mlv.lake import Lake, build
 from mlv.store.meta import write_meta
@@ -151,3 +152,14 @@ def build_and_kill(growing: Growing, url: str, kills: int, *, within_s: float) -
             builder.kill()
             builder.communicate()
     growing.end()
+
+
+def check_growing(tree: Path, url: str) -> None:
+    """Build a lake, build on it when a log has grown, and check what it holds."""
+    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 6)))
+    lake.build(tree, url)
+    append(tree / "a", metrics("r1", 6, 6, x=6.0))
+    lake.build(tree, url)
+
+    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert lake.check(url).differences == []

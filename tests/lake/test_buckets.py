@@ -19,7 +19,7 @@ pytest.importorskip("obstore")
 
 
 from bucket.laid import COPY, OTHER, lay, lay_lines
-from lakes import SEED, Growing, append, build_and_kill, make, metrics, rows, values
+from lakes import SEED, Growing, append, build_and_kill, check_growing, make, metrics, rows, values
 
 import mlv
 from mlv import lake
@@ -218,13 +218,8 @@ def test_a_lease_keeps_others_out(bucket):
 def test_a_lake_in_a_bucket(tree, moto):
     """A lake is built, built on, checked and read on S3."""
     url = below(moto.bucket().url)
-    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 6)))
-    lake.build(tree, url)
-    append(tree / "a", metrics("r1", 6, 6, x=6.0))
-    lake.build(tree, url)
+    check_growing(tree, url)
 
-    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert lake.check(url).differences == []
     with lake.open(url).duckdb() as connection:
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
 
