@@ -175,7 +175,7 @@ class Lake:
             newest = max([start, *(name for name in listed if name.endswith(CHECKPOINT))])
             wanted = [
                 name for name, size in listed.items()
-                if is_entry(name) and name >= newest and not _is_fetched(folder / name, size)
+                if is_entry(name) and (name == newest or name[:20] > newest[:20]) and not _is_fetched(folder / name, size)
             ]  # fmt: skip
             with ThreadPoolExecutor(_REQUESTS) as requests:
                 list(requests.map(lambda name: self._fetch(f"{prefix}/{name}", folder / name), wanted))

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
-from mlv.lake.columns import BOUNDED, KEYS, MONTH, TABLES, schemas
+from mlv.lake.columns import BOUNDED, KEYED, KEYS, MONTH, TABLES, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
 
@@ -158,8 +158,8 @@ class LakeTables:
                     description=self._description, storage_options=self.options,
                     configuration={
                         "delta.logRetentionDuration": "interval 30 days",
-                        # A reader fetches each commit since the latest checkpoint.
-                        "delta.checkpointInterval": "10",
+                        # A reader fetches each commit since the latest checkpoint; these few rows are those of a list.
+                        "delta.checkpointInterval": "3" if name in KEYED else "10",
                         # So long after their time files can still be removed, where no builder came by.
                         "delta.deletedFileRetentionDuration": "interval 30 days",
                         # All others may be secrets, which a redaction does not remove from the log of Delta.

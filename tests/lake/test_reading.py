@@ -510,3 +510,20 @@ def test_requests_of_a_list(far, command, tmp_path, monkeypatch):
     assert counts[1] <= 5
     assert counts[0] == counts[1] + files_of_list(beside, tmp_path / "cache")
     assert command("ls", url, "--json").stdout == expected
+
+
+def test_requests_of_the_first_list(far, command, tmp_path, monkeypatch):
+    """The first list on a machine takes fifteen requests at most, after whatever number of builds."""
+    far.set(delay_s=0.0)
+    url, beside = bucket_with_lake(far.bucket().url, tmp_path / "runs", 3)
+    counts = []
+    for number in range(5):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache{number}"))
+        requests_of(far)
+        assert command("ls", url).stdout.count("x=") == 3 + number
+        counts.append(requests_of(far))
+        folder = make(tmp_path / "runs" / f"later{number}")
+        append(folder, metrics("r1", 1, 1, x=1.0))
+        lay(folder, open_store(url), folder.name)
+        lake.build(url, beside, everything=True)
+    assert max(counts) <= 15
