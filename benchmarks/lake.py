@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -21,6 +21,8 @@ from mlv.lake.columns import KEYED, KEYS
 from mlv.store.meta import write_meta
 
 _EVENTS = 1000
+_DAY = f"{datetime.now(timezone.utc):%Y-%m}-01"
+"""Of the present month: the tables of one that has ended are sorted as a whole."""
 _COPIES = 200
 """Of 100 experiments, in one commit."""
 _LOOP = """
@@ -153,7 +155,7 @@ def _rows(place: Path) -> int:
 
 def _write(path: Path, number: int) -> None:
     path.mkdir(parents=True)
-    write_meta(path, {"format": 1, "name": path.name, "created": "2026-11-03T00:00:00.000000Z", "params": {"number": number}})
+    write_meta(path, {"format": 1, "name": path.name, "created": f"{_DAY}T00:00:00.000000Z", "params": {"number": number}})
     _append(path, number, 0, _EVENTS)
 
 
@@ -166,7 +168,17 @@ def _append(path: Path, number: int, start: int, count: int) -> None:
 def _lines(number: int, start: int, count: int) -> Iterator[bytes]:
     for step in range(start, start + count):
         yield (
-            b'{"run":"r%08d","seq":%d,"time":"2026-11-03T00:%02d:%02d.%06dZ","type":"metrics","name":"train","step":%d,'
+            b'{"run":"r%08d","seq":%d,"time":"%sT00:%02d:%02d.%06dZ","type":"metrics","name":"train","step":%d,'
             b'"data":{"loss":%.16f,"acc":%.15f,"lr":0.001}}\n'
-            % (number, step + 1, step // 60 % 60, step % 60, step, step, 1 / (step + 1.7 + number), step / (1000.3 + number))
+            % (
+                number,
+                step + 1,
+                _DAY.encode(),
+                step // 60 % 60,
+                step % 60,
+                step,
+                step,
+                1 / (step + 1.7 + number),
+                step / (1000.3 + number),
+            )  # fmt: skip
         )
