@@ -99,6 +99,37 @@ def test_a_bucket_that_was_emptied(tmp_path, store):
     assert {key for key in store.content if key.endswith(".gz")} == {key for key in content if key.endswith(".gz")}
 
 
+@pytest.fixture
+def one(tmp_path, store):
+    """An experiment without files that was pushed."""
+    with mlv.Exp(tmp_path / "runs", "e", capture=(), system=False) as exp:
+        exp.log({"loss": 0}, step=0)
+    push(tmp_path / "runs", store)
+    return exp.path
+
+
+def test_a_bucket_of_which_the_meta_json_is_gone(one, store):
+    """It is made again, although no line and no file is new: without it nobody can read them."""
+    del store.content["e/meta.json"]
+
+    push(one.parent, store)
+
+    assert store.content["e/meta.json"] == (one / "meta.json").read_bytes()
+
+
+def test_a_bucket_that_was_emptied_after_a_boot(one, store):
+    """A position that the bucket itself told is not believed for ever, either."""
+    position = positions.position_path(one, store.url)
+    position.write_text(json.dumps({**json.loads(position.read_bytes()), "boot": "an earlier one"}))
+    push(one.parent, store)
+    content = dict(store.content)
+    store.content.clear()
+
+    push(one.parent, store)
+
+    assert {key for key in content if not key.startswith(".mlv/news")} <= store.content.keys()
+
+
 def test_two_at_once(tmp_path, store):
     """Both may push one folder, from the beginning to the end."""
     folders = make_tree(tmp_path / "runs", 6)

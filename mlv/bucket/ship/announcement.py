@@ -33,17 +33,25 @@ class Announcement:
             ObjectDiffers: Another experiment is at this path in the bucket.
             BucketError: The store does not answer, or refuses.
         """
+        self.make_meta(position)
+        day = self._day()
+        if position.news != day:
+            self._make_news(position.meta, position.copy, day)
+            with self._progress.lock:
+                position.news = day
+
+    def make_meta(self, position: ShippedPosition) -> None:
+        """Make the experiment known, where it is not yet, without news.
+
+        Raises:
+            ObjectDiffers, BucketError: As `make`.
+        """
         content = opening.content(self._target.folder / layout.META)
         identity = sha256(content).hexdigest()
         if position.meta != identity:
             self._make_meta(content)
             with self._progress.lock:
                 position.meta = identity
-        day = self._day()
-        if position.news != day:
-            self._make_news(identity, position.copy, day)
-            with self._progress.lock:
-                position.news = day
 
     def _make_news(self, identity: str, copy: str, day: str) -> None:
         news = orjson.dumps({"path": self._target.path})

@@ -39,6 +39,9 @@ class LineShipper:
         for _ in range(MOST_COPIES):
             try:
                 position, inodes = self._progress.position(), self._progress.present
+                if not position.meta and any(done.end for done in position.streams.values()):
+                    # Segments alone told how far it is: without meta.json nobody can read them.
+                    self._announcement.make_meta(position)
                 streams = [stream for stream in layout.streams_in(self._target.folder) if stream in inodes]
                 count = sum(self._ship_stream(position, stream, inodes[stream]) for stream in streams if stream not in leave)
                 self._progress.save()
