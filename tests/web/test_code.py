@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -157,7 +158,6 @@ VIEWS = {
     "events": {"exp": "FIRST", "tab": "events", "type": "metrics"},
     "curves": {"exp": "FIRST", "tab": "charts", "m": "loss"},
 }
-TAKES_A_LAKE = {("mlv", "ls"), ("mlv", "sql")}
 
 
 @pytest.fixture(scope="module", params=["bucket", "bucket with a lake", "folder with a lake"])
@@ -168,16 +168,19 @@ def source(request, made_runs, tmp_path_factory):
     from mlv.bucket.store import open_store
 
     folder = tmp_path_factory.mktemp("away")
-    pushing = Push(made_runs, open_store(f"file://{folder}/bucket/runs"))
+    runs = Path(shutil.copytree(made_runs, folder / "runs"))
+    pushing = Push(runs, open_store(f"file://{folder}/bucket/runs"))
     assert all(shipped.is_well for shipped in pushing.run(pushing.experiments()))
-    root = made_runs if request.param.startswith("folder") else f"file://{folder}/bucket/runs"
+    root = runs if request.param.startswith("folder") else f"file://{folder}/bucket/runs"
     if not request.param.endswith("lake"):
         return root, {}
     pytest.importorskip("deltalake", reason="needs the extra 'lake'")
     from mlv import lake
 
     url = f"file://{folder}/lake"
-    lake.build(root, url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        lake.build(root, url)
     return root, {"lake": url}
 
 
@@ -191,9 +194,7 @@ def test_lines_of_a_bucket_and_of_a_lake(source, view):
 
     run_python(made.python)
     assert run_shell(made.shell)
-    lines = made.shell.splitlines()
-    assert [("--lake=" in line) for line in lines] == [
-        bool(options) and tuple(line.split()[:2]) in TAKES_A_LAKE for line in lines
-    ]
+    for line in made.shell.splitlines():
+        assert ("--lake=" in line) == (bool(options) and line.startswith(("mlv ls ", "mlv sql ")))
     if made.sql is not None:
         assert all(mlv.find(root, **options).sql(text).rows() for text in made.sql.split(";"))
