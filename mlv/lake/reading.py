@@ -12,7 +12,7 @@ from typing import Any
 from mlv.errors import MlvWarning
 from mlv.frozen import FrozenDict
 from mlv.lake.digest import LakeDigest, Record
-from mlv.lake.lake import RAW, Lake
+from mlv.lake.lake import RAW, Lake, refuse_outside
 from mlv.lake.points import LakePoints
 from mlv.lake.root import LakeRoot, opened
 from mlv.lake.summaries import exact_values
@@ -156,8 +156,9 @@ class LakeReader(LakeRoot):
 
     def _experiments(self, subpath: str) -> dict[str, Record]:
         within = f"{subpath}/" if subpath else ""
-        records = {}
-        for record in self._rows("experiments", _SHORT):
+        records, rows = {}, self._rows("experiments", _SHORT)
+        refuse_outside((record["path"] for record in rows), self.lake.url)
+        for record in rows:
             path = "" if record["path"] == "." else record["path"]
             if path == subpath or path.startswith(within):
                 records[path[len(within) :]] = record

@@ -412,6 +412,39 @@ def test_a_lake_that_cannot_be_used(tree, monkeypatch, change, error):
     assert (found.as_of, len(found)) == (None, 3)
 
 
+@pytest.mark.parametrize("path", ["../secret", "sub/../../secret", "{secret}", "sub//e0", "sub/.", "e0\0", "", None])
+@pytest.mark.parametrize("reader", [mlv.find, lambda root, lake: LakeListing(lake, root)])
+def test_a_row_that_leads_elsewhere(tree, path, reader):
+    """An experiment whose path is not below the root is no experiment of a lake, though its ID is that of one there."""
+    deltalake, pa = pytest.importorskip("deltalake"), pytest.importorskip("pyarrow")
+    secret, opened = make(tree.parent / "secret"), lake.open(tree.parent / "lake")
+    rows = opened.arrow("experiments").slice(0, 1)
+    for column, text in (("id", layout.exp_id(secret)), ("path", path and path.format(secret=secret))):
+        rows = rows.set_column(rows.schema.get_field_index(column), column, pa.array([text], pa.string()))
+    deltalake.write_deltalake(opened.delta("experiments"), rows, mode="overwrite")
+
+    with pytest.raises(LakeDamaged, match="leads out of its folder, or nowhere"):
+        reader(tree, lake=opened if reader is not mlv.find else opened.url)
+
+
+@pytest.mark.parametrize("name", ["../../other", "{other}", "file://{other}", "a/..%2F../other"])
+def test_a_file_that_is_elsewhere(tree, name):
+    """A file that the log of a table names outside the folder of the table is not read."""
+    url, other = tree.parent / "lake", tree.parent / "other"
+    opened = lake.open(url)
+    Path(opened.files("experiments")[0]).rename(other)
+    for log in url.glob("experiments/_delta_log/*.json"):
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        for action in actions:
+            if "add" in action:
+                action["add"]["path"] = name.format(other=other)
+        log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+    for read in (opened.files, opened.arrow):
+        with pytest.raises(LakeDamaged, match="leads out of its folder"):
+            read("experiments")
+
+
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: os.truncate(path, 99)])
 def test_a_file_that_is_damaged(tree, change):
     """A file of a table that is missing or cut off is an error of the lake for all that reads the table, and the logs go on."""
