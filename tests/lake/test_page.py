@@ -293,6 +293,8 @@ def test_the_page_of_a_bucket(tree, monkeypatch):
     listed(page, fresh="1")
     assert mirrored(tree) == ["e0", "e1", "e2"]
     assert asked
+    shutil.rmtree(tree.parent / "bucket" / "sub" / "e0")
+    assert rows["sub/e1"]["id"] in page.get("api/sparks", params={"ids": ids, "m": "acc"}).json()["curves"]
 
 
 def mirrored(tree):

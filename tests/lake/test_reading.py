@@ -29,6 +29,7 @@ from mlv import lake
 from mlv.audit.redact import redact
 from mlv.bucket.store import open_store
 from mlv.errors import (
+    BucketMissing,
     InvalidArgument,
     LakeDamaged,
     LakeError,
@@ -515,6 +516,24 @@ def test_the_lake_of_a_bucket(tree, monkeypatch):
     assert found[1].history()["x"].max() == 8.0
     assert [path.parent.name for path in (tree.parent / "other").rglob("log.jsonl")] == ["e1"]
     assert found.history("x")["x"].count() == 24
+
+
+def test_one_that_was_removed_from_a_bucket(tree, monkeypatch):
+    """An experiment that is not in the bucket any more is left out of what is read from logs, and costs no other one."""
+    url = f"file://{tree.parent}/bucket"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "cache"))
+    store = open_store(url)
+    for number in range(3):
+        lay(tree / "sub" / f"e{number}", store, f"sub/e{number}")
+    lake.build(url, tree.parent / "beside")
+    found = mlv.find(url, lake=tree.parent / "beside")
+    shutil.rmtree(tree.parent / "bucket" / "sub" / "e1")
+
+    with pytest.warns(MlvWarning, match="e1 does not hold the experiment any more"):
+        assert found.history()["exp_name"].unique().tolist() == ["e0", "e2"]
+    shutil.rmtree(tree.parent / "bucket")
+    with pytest.raises(BucketMissing):
+        found.history()
 
 
 def test_odd_names_in_a_bucket(tree, monkeypatch):
