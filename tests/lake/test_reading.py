@@ -536,6 +536,19 @@ def test_one_that_was_removed_from_a_bucket(tree, monkeypatch):
         found.history()
 
 
+def test_a_clock_that_was_ahead(tree):
+    """A build by a machine whose clock is right ends what one whose clock was ahead has noted: readers see its moment."""
+    url = tree.parent / "lake"
+    note_look(open_store(f"file://{url}"), datetime.now(timezone.utc) + timedelta(minutes=20), str(tree))
+    listing = LakeListing(lake.open(url), tree)
+    make(tree / "new")
+    lake.build(tree, url)
+
+    assert listing.refresh()
+    assert "new" in listing.listing.experiments["path"].to_pylist()
+    assert listing.as_of <= datetime.now(timezone.utc)
+
+
 def test_odd_names_in_a_bucket(tree, monkeypatch):
     """An experiment of any name is brought; and where deltalake could keep no lake, a bucket is read as if it had none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "cache"))
