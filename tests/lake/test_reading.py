@@ -296,6 +296,27 @@ def test_below_the_source(tree):
     assert mlv.find(tree / "sub/e0", lake=tree.parent / "lake").paths == [tree / "sub/e0"]
 
 
+@pytest.mark.parametrize("form", [
+    "select count(*) from metrics union all select count(*) from read_parquet('{file}')",
+    "select (select count(*) from metrics), * from '{file}'",
+    "from query('select count(*) from ''{file}'' ') where (select count(*) from metrics) > 0",
+    "pivot (select m.* from metrics, read_parquet('{file}') m) on name using max(value)",
+    "select e.x from (select x from (pivot metrics on name using max(value))) e, read_parquet('{file}')",
+])  # fmt: skip
+def test_no_other_rows_of_a_file(tree, form):
+    """A query has the rows of the experiments below its root; the files of the tables, which hold others, it cannot read."""
+    url = tree.parent / "lake"
+    file = lake.open(url).files("metrics")[0]
+    found = mlv.find(tree / "sub" / "e0", lake=url)
+    chosen = mlv.find(tree, lake=url, where=f"id in (select exp from metrics) and exists (from '{file}')")
+
+    with pytest.raises(QueryFailed, match=r"no files|not found"):
+        found.sql(form.format(file=file))
+    with pytest.raises(QueryFailed, match=r"no files"):
+        len(chosen)
+    assert found.sql("select max(x) from (pivot metrics on name using max(value))").rows() == [(8.0,)]
+
+
 def test_a_parent_around_the_root(tmp_path):
     """Sub-experiments belong to the families of their parent, also where only they are below the root."""
     checkpoint = tmp_path / "runs" / "p" / "files" / "w.bin"
