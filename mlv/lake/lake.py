@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -164,7 +163,7 @@ class Lake:
         # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
         actions = package("pyarrow", "lake").table(opened.get_add_actions()).select(["path", "size_bytes"]).to_pydict()
         sizes = dict(zip(map(unquote, actions["path"]), actions["size_bytes"], strict=True))
-        refuse_outside(sizes, self.url)
+        plans.refuse_outside(sizes, self.url)
         if "://" not in root:
             return [os.path.join(root, name) for name in sizes]
         try:
@@ -256,22 +255,6 @@ def reading(lake: Lake) -> Iterator[None]:
         raise LakeDamaged(
             f"the tables of {lake.url} cannot be read ({text}): fresh=True (`--fresh`) reads the logs", url=lake.url
         ) from error
-
-
-_OUTSIDE = re.compile(r"(^|/)\.{0,2}(/|\Z)|\0" + ("" if os.sep == "/" else r"|[\\:]"))
-"""Is in a path that is absolute, leads upwards, or is no path."""
-
-
-def refuse_outside(paths: Iterable[str | None], url: str) -> None:
-    """Refuse paths from the tables of a lake that do not stay below the folder they count from, as files there are read.
-
-    Raises:
-        LakeDamaged: There is one.
-    """
-    for path in paths:
-        if path is None or (path != "." and _OUTSIDE.search(path)):
-            text = f"{url} names {path!r:.200} as a path, which leads out of its folder, or nowhere: {plans.ADVICE}"
-            raise LakeDamaged(text, url=url, path=path)
 
 
 def _is_fetched(path: Path, size: int) -> bool:

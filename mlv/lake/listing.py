@@ -14,7 +14,8 @@ from typing import Any
 from mlv.errors import QueryFailed
 from mlv.frozen import frozen
 from mlv.lake.digest import LakeDigest
-from mlv.lake.lake import RAW, Lake, reading, refuse_outside
+from mlv.lake.lake import RAW, Lake, reading
+from mlv.lake.plans import refuse_outside
 from mlv.lake.root import LakeRoot, no_build, values_of
 from mlv.lake.summaries import exact_values
 from mlv.optional import package

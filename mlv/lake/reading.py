@@ -12,7 +12,8 @@ from typing import Any
 from mlv.errors import MlvWarning
 from mlv.frozen import FrozenDict
 from mlv.lake.digest import LakeDigest, Record
-from mlv.lake.lake import RAW, Lake, refuse_outside
+from mlv.lake.lake import RAW, Lake
+from mlv.lake.plans import refuse_outside
 from mlv.lake.points import LakePoints
 from mlv.lake.root import LakeRoot, opened
 from mlv.lake.summaries import exact_values
