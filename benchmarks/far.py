@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 from benchmarks import lake
 from benchmarks.figures import Figure, absent, as_markdown, as_text, command_line, plain
 from benchmarks.many import experiments
-from benchmarks.measuring import folder, timed_ms, variables
+from benchmarks.measuring import check_count, folder, timed_ms, variables
+from mlv import lake as lakes
 from mlv.bucket.push import Push
 from mlv.bucket.store import open_store
 from tests.bucket import servers
@@ -289,11 +290,36 @@ def built(ground: Ground) -> list[Figure]:
     return lake.lake(ground.quick)
 
 
+def listed(ground: Ground) -> list[Figure]:
+    """`mlv ls` of a bucket with a lake, whose rows were multiplied; of the experiments 100 were shipped."""
+    count, url, proxy = 1000 if ground.quick else 100_000, ground.url("listed"), ground.far()
+    base, mark, options = url.partition("?")
+    beside = f"{base}/.mlv/lake{mark}{options}"
+    with folder() as place:
+        root = experiments(place / "runs", 100)
+        _mlv("push", root, url)
+        lakes.build(url, beside)
+        lake.multiply(beside, count // 100)
+        caches = {"XDG_CACHE_HOME": str(place / "cache")}
+        requests = []
+        for _ in range(2):
+            proxy.requests(reset=True)
+            spent_s = timed_ms(lambda: check_count(_mlv("ls", url, **caches).count("\n"), count + 1)) / 1000
+            counts = proxy.requests(reset=True)
+            requests.append(sum(number for kind, number in counts.items() if kind.isupper()))
+    what = f"mlv ls of a bucket of {count:,} experiments with a lake"
+    return [
+        plain(f"{what}, cold: requests", "requests", requests[0], 15),
+        plain("  the same again: requests", "requests", requests[1], 15),
+        Figure("  its time", "s", None, spent_s, spent_s, "s"),
+    ]
+
+
 ROWS: dict[str, Callable[[Ground], list[Figure]]] = {
     "kills": kills, "grace": grace, "loop": loop, "outage": outage, "shipper": shipper, "million": million, "again": again,
-    "lake": built,
+    "lake": built, "listed": listed,
 }  # fmt: skip
-_BEHIND_PROXY = ("outage", "million", "again")
+_BEHIND_PROXY = ("outage", "million", "again", "listed")
 
 
 def main() -> int:

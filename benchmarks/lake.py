@@ -1,4 +1,4 @@
-"""How fast a lake is built, beside a plain loop of orjson, pyarrow and `write_deltalake` on one core."""
+"""How fast a lake is built, beside a plain loop of orjson, pyarrow and `write_deltalake`, and how fast it is listed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 
-from benchmarks.figures import Figure, absent
+from benchmarks.figures import Figure, absent, plain
+from benchmarks.many import experiments
 from benchmarks.measuring import check_count, folder
+from mlv import lake as lakes
+from mlv.lake.columns import KEYED, KEYS
 from mlv.store.meta import write_meta
 
 _EVENTS = 1000
+_DAY = f"{datetime.now(timezone.utc):%Y-%m}-01"
+"""Of the present month: the tables of one that has ended are sorted as a whole."""
+_COPIES = 200
+"""Of 100 experiments, in one commit."""
 _LOOP = """
 import sys
 from pathlib import Path
@@ -72,13 +82,58 @@ def lake(quick: bool) -> list[Figure]:
         more = _seconds(_BUILD, cores[:1], runs, place / "one", 0)
         check_count(_rows(place / "one"), 3 * _EVENTS * (count + len(range(0, count, 100))))
         shutil.rmtree(place / "one")
+        listed, listed_s = _listed(place, 1000 if quick else 100_000)
     reference = f"{what}, one core (reference: orjson, pyarrow, write_deltalake)"
     return [
         Figure(reference, "s", loop, one, loop / one, "x", 1.2, at_most=False),
         Figure("  with two workers (reference: with one)", "s", alone, two, alone / two, "x", 1.6, at_most=False),
         # The opening of seven tables and their commits are most of it here: the bar of 3 % is for 10,000 experiments.
         Figure("  1 % new lines, in one of 100 (reference: all)", "s", one, more, 100 * more / one, "%"),
+        plain(f"mlv ls --lake of {listed:,} experiments, from the start of the process", "s", listed_s, 3),
     ]
+
+
+def _listed(place: Path, count: int) -> tuple[int, float]:
+    """Return the number of experiments in a lake, and the seconds that their list takes: the median of five."""
+    runs, url = place / "digits" / "runs", place / "listed"
+    experiments(runs, 100)
+    lakes.build(runs, url)
+    multiply(url, count // 100)
+    command = [sys.executable, "-m", "mlv", "ls", str(runs), "--lake", str(url)]
+    spent = []
+    for _ in range(5):
+        began = time.perf_counter()
+        text = subprocess.run(command, check=True, capture_output=True).stdout
+        spent.append(time.perf_counter() - began)
+        check_count(text.count(b"\n"), count + 1)
+    return count, median(spent)
+
+
+def multiply(url: str | Path, times: int) -> None:
+    """Make a lake of 100 experiments one of so many times as many.
+
+    It was built of logs; the rows of the experiments are repeated by pyarrow under other IDs, in folders of other names and
+    started some minutes later, and committed 20,000 at a time, as plans do. The new ones have no points.
+    """
+    import deltalake
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    opened = lakes.open(url)
+    for table in KEYED:
+        handle, rows = opened.delta(table), opened.arrow(table)
+        for start in range(1, times, _COPIES):
+            copies = []
+            for number in range(start, min(start + _COPIES, times)):
+                copy = {name: rows[name] for name in rows.column_names}
+                later = pa.scalar(timedelta(minutes=7 * number))
+                ids = pc.utf8_slice_codeunits(copy[KEYS[table]], 8)
+                copy[KEYS[table]] = pc.binary_join_element_wise(pa.scalar(f"{number:08x}"), ids, "")
+                if table == "experiments":
+                    copy["path"] = pc.binary_join_element_wise(copy["path"], pa.scalar(str(number)), "_")
+                    copy |= {name: pc.subtract(copy[name], later) for name in ("created", "started")}
+                copies.append(pa.table(copy))
+            deltalake.write_deltalake(handle, pa.concat_tables(copies).cast(rows.schema), mode="append")
 
 
 def _seconds(program: str, cores: list[int], *arguments: object) -> float:
@@ -95,14 +150,12 @@ def _seconds(program: str, cores: list[int], *arguments: object) -> float:
 
 
 def _rows(place: Path) -> int:
-    from mlv import lake as lakes
-
     return int(lakes.open(place).info()["tables"]["metrics"]["rows"])
 
 
 def _write(path: Path, number: int) -> None:
     path.mkdir(parents=True)
-    write_meta(path, {"format": 1, "name": path.name, "created": "2026-11-03T00:00:00.000000Z", "params": {"number": number}})
+    write_meta(path, {"format": 1, "name": path.name, "created": f"{_DAY}T00:00:00.000000Z", "params": {"number": number}})
     _append(path, number, 0, _EVENTS)
 
 
@@ -115,7 +168,17 @@ def _append(path: Path, number: int, start: int, count: int) -> None:
 def _lines(number: int, start: int, count: int) -> Iterator[bytes]:
     for step in range(start, start + count):
         yield (
-            b'{"run":"r%08d","seq":%d,"time":"2026-11-03T00:%02d:%02d.%06dZ","type":"metrics","name":"train","step":%d,'
+            b'{"run":"r%08d","seq":%d,"time":"%sT00:%02d:%02d.%06dZ","type":"metrics","name":"train","step":%d,'
             b'"data":{"loss":%.16f,"acc":%.15f,"lr":0.001}}\n'
-            % (number, step + 1, step // 60 % 60, step % 60, step, step, 1 / (step + 1.7 + number), step / (1000.3 + number))
+            % (
+                number,
+                step + 1,
+                _DAY.encode(),
+                step // 60 % 60,
+                step % 60,
+                step,
+                step,
+                1 / (step + 1.7 + number),
+                step / (1000.3 + number),
+            )  # fmt: skip
         )

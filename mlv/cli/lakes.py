@@ -13,7 +13,7 @@ from mlv import words
 from mlv.cli.row import METRICS_SHOWN, Row
 from mlv.cli.screen import say
 from mlv.cli.urls import url_of
-from mlv.encoding import utc_text
+from mlv.encoding import parse_time
 from mlv.query.digest import Depth
 from mlv.settings import LAKE
 from mlv.store import layout
@@ -86,16 +86,12 @@ def rows(reader: LakeReader, root: Path, *, is_whole: bool = False) -> Iterator[
 def _row(
     record: Mapping[str, Any], path: str, metrics: list[tuple[str, Any, str | None]], as_of: datetime, whole: Mapping[str, Any]
 ) -> Row:
-    created, started = record["created"], record["started"]
+    created, started = record["created_utc"], record["started_utc"]
     duration_s = record["duration_s"]
     if started is not None and record["status"] == "running":  # whether it went on longer the lake cannot tell
-        duration_s = max(duration_s or 0.0, (as_of - started).total_seconds())
+        duration_s = max(duration_s or 0.0, (as_of - parse_time(started)).total_seconds())
     texts = [[name, words.number(value, form)] for name, value, form in metrics]
     return Row(
-        path, layout.name_of(path), record["made_as"], record["id"], record["kind"], _utc(created), record["parent"],
-        record["archived"], record["status"], _utc(started or created), duration_s, None, texts, **whole,
+        path, layout.name_of(path), record["made_as"], record["id"], record["kind"], created, record["parent"],
+        record["archived"], record["status"], started or created, duration_s, None, texts, **whole,
     )  # fmt: skip
-
-
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else utc_text(moment)

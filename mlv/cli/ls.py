@@ -151,7 +151,8 @@ def _heading(column: str) -> str:
 
 def plain_lines(branches: Sequence[Branch]) -> Iterator[str]:
     """Yield the table as lines without wrapping or styles: a fast path, as fast as the rows are read."""
-    columns = ([_heading(heading), *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
+    cells = {**_COLUMNS, "started": _started_by_minute()}
+    columns = ([_heading(heading), *map(_plain, map(cell, branches))] for heading, cell in cells.items())
     padded = [_padded(texts) for texts in columns if any(texts[1:])]
     return (row.rstrip(" ") for row in map((" " * GAP).join, zip(*padded, strict=True)))
 
@@ -188,6 +189,21 @@ def _status(branch: Branch) -> _Cell:
 def _started(branch: Branch, precision: str = "minute") -> _Cell:
     started = None if branch.row.started is None else parse_time(branch.row.started)
     return [(words.moment(started, datetime.now(timezone.utc), precision), "")]
+
+
+def _started_by_minute() -> Callable[[Branch], _Cell]:
+    """Return `_started`, with a memory: many experiments of a sweep begin in one minute, and to write it takes 4 us."""
+    cells: dict[str, _Cell] = {}
+
+    def cell(branch: Branch) -> _Cell:
+        started = branch.row.started or ""
+        minute = started[:_MINUTE_LENGTH] if started.endswith("Z") else started
+        return cells.get(minute) or cells.setdefault(minute, _started(branch))
+
+    return cell
+
+
+_MINUTE_LENGTH = len("2026-01-01T00:00")
 
 
 def _duration(branch: Branch) -> _Cell:

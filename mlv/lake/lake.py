@@ -18,7 +18,7 @@ from mlv.errors import InvalidArgument, LakeDamaged, LakeError, LakeMissing, Mlv
 from mlv.lake import plans, views
 from mlv.lake.columns import TABLES, schemas
 from mlv.lake.record import Look, latest_look, read_look, read_record
-from mlv.lake.tables import LakeTables, checked
+from mlv.lake.tables import CHECKPOINT, LOG, LakeTables, checked, files_of, is_entry, is_other_checkpoint
 from mlv.optional import package
 from mlv.query.sql.engine import SETTINGS, literal, pattern
 from mlv.store import keys
@@ -149,7 +149,39 @@ class Lake:
             LakeMissing: The table is not there.
             LakeError: It cannot be read, or there is no room for its files.
         """
-        return self._fetched(self.delta(table), table)
+        opened = self._opened_here(_checked(table))
+        return self._fetched(self.delta(table) if opened is None else opened, table)
+
+    def _opened_here(self, table: str) -> Any | None:
+        """Return a handle of a table of an object store over a copy of its log; None where the log itself is to be read.
+
+        `deltalake` reads the log anew each time, each commit twice, and a checkpoint by a dozen requests. What is in the log
+        never changes: here one listing and the new objects suffice.
+        """
+        if "://" not in self.uri(table):
+            return None
+        folder, prefix = Path(self._folder(table), LOG), f"{table}/{LOG}"
+        try:
+            # Not for others, who may have no right to read the lake.
+            folder.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(parents=True, exist_ok=True)
+            start = max((name for name in os.listdir(folder) if name.endswith(CHECKPOINT)), default="")
+            listed = {
+                stored.key.removeprefix(f"{prefix}/"): stored.size
+                for stored in self._store.objects(prefix, after=f"{prefix}/{start}" if start else "")
+            }
+            if any(is_other_checkpoint(name) for name in listed):
+                return None
+            newest = max([start, *(name for name in listed if name.endswith(CHECKPOINT))])
+            wanted = [
+                name for name, size in listed.items()
+                if is_entry(name) and (name == newest or name[:20] > newest[:20]) and not _is_fetched(folder / name, size)
+            ]  # fmt: skip
+            with ThreadPoolExecutor(_REQUESTS) as requests:
+                list(requests.map(lambda name: self._fetch(f"{prefix}/{name}", folder / name), wanted))
+            return LakeTables(checked(folder.parent.parent), self._record.id).opened(table)
+        except (MlvError, OSError):
+            return None  # the log itself says why, or can be read all the same
 
     def _folder(self, table: str) -> str:
         """Return the folder that holds the files of a table on this machine."""
@@ -161,7 +193,7 @@ class Lake:
     def _fetched(self, opened: Any, table: str) -> list[str]:
         root, mirror = self.uri(table), Path(self._folder(table))
         # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
-        actions = package("pyarrow", "lake").table(opened.get_add_actions()).select(["path", "size_bytes"]).to_pydict()
+        actions = files_of(opened).select(["path", "size_bytes"]).to_pydict()
         sizes = dict(zip(map(unquote, actions["path"]), actions["size_bytes"], strict=True))
         plans.refuse_outside(sizes, self.url)
         if "://" not in root:
@@ -193,7 +225,7 @@ class Lake:
     def _forget(self, mirror: Path, names: set[str]) -> None:
         """Remove fetched files that the table no longer names; others, which listed them before, may be reading them still."""
         for path in mirror.rglob("*.parquet") if mirror.is_dir() else ():
-            if path.relative_to(mirror).as_posix() not in names:
+            if path.parent.name != LOG and path.relative_to(mirror).as_posix() not in names:
                 with suppress(OSError):
                     if time.time() - path.stat().st_mtime > _READ_WITHIN_S:
                         path.unlink()
@@ -229,7 +261,7 @@ class Lake:
         tables = {}
         for table in TABLES:
             opened = self.delta(table)
-            actions = package("pyarrow", "lake").table(opened.get_add_actions(flatten=True))
+            actions = files_of(opened)
             tables[table] = {
                 "rows": sum(actions["num_records"].to_pylist()), "files": actions.num_rows,
                 "bytes": sum(actions["size_bytes"].to_pylist()), "version": opened.version(), "uri": self.uri(table),

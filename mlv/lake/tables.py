@@ -17,10 +17,14 @@ from urllib.parse import quote, unquote
 
 from mlv.bucket.urls import checked_url, is_url
 from mlv.errors import InvalidArgument, LakeDamaged, LakeError
-from mlv.lake.columns import BOUNDED, KEYS, MONTH, TABLES, schemas
+from mlv.lake.columns import BOUNDED, KEYED, KEYS, MONTH, TABLES, schemas
 from mlv.lake.tasks import NewFile
 from mlv.optional import package
 
+LOG = "_delta_log"
+"""The folder of a table's log."""
+CHECKPOINT = ".checkpoint.parquet"
+"""The end of the name of a checkpoint in it: of a file with all entries up to a version."""
 R = TypeVar("R")
 
 APP = "mlv.lake"
@@ -154,8 +158,8 @@ class LakeTables:
                     description=self._description, storage_options=self.options,
                     configuration={
                         "delta.logRetentionDuration": "interval 30 days",
-                        # A reader fetches each commit since the latest checkpoint.
-                        "delta.checkpointInterval": "10",
+                        # A reader fetches each commit since the latest checkpoint; these few rows are those of a list.
+                        "delta.checkpointInterval": "3" if name in KEYED else "10",
                         # So long after their time files can still be removed, where no builder came by.
                         "delta.deletedFileRetentionDuration": "interval 30 days",
                         # All others may be secrets, which a redaction does not remove from the log of Delta.
@@ -240,6 +244,23 @@ def for_each_table(function: Callable[[str], R]) -> dict[str, R]:
     """Return the result of a function for each table, by name; on an object store it is mostly waited for, for all at once."""
     with ThreadPoolExecutor(len(TABLES)) as threads:
         return dict(zip(TABLES, threads.map(function, TABLES), strict=True))
+
+
+def is_entry(name: str) -> bool:
+    """Return whether an object in the log of a table is a commit or a checkpoint: these are never changed."""
+    return name[:20].isdigit() and (name[20:] in (".json", CHECKPOINT))
+
+
+def is_other_checkpoint(name: str) -> bool:
+    """Return whether an object in a log is a checkpoint of several files, as other programs make them."""
+    return ".checkpoint." in name and not is_entry(name)
+
+
+def files_of(table: Any) -> Any:
+    """Return what a table knows of its files: each with path, size and rows, and the partition as `partition.month`."""
+    actions, pa = table.get_add_actions(flatten=True), package("pyarrow", "lake")
+    # `pyarrow.table` imports pandas before it looks at anything, which takes longer than to list 10,000 experiments.
+    return pa.RecordBatchReader.from_stream(actions).read_all() if hasattr(actions, "__arrow_c_stream__") else pa.table(actions)
 
 
 def predicate_of(name: str, exps: Mapping[str, str]) -> str:

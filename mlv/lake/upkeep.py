@@ -9,7 +9,7 @@ from typing import Any
 
 from mlv.errors import MlvWarning
 from mlv.lake.columns import MONTH
-from mlv.lake.tables import LakeTables, for_each_table, is_refusal, translated
+from mlv.lake.tables import LakeTables, files_of, for_each_table, is_refusal, translated
 from mlv.notices import warn
 from mlv.optional import package
 
@@ -57,9 +57,7 @@ def _vacuum(table: Any, uri: str, retention_h: int) -> None:
 
 def _counts(table: Any) -> Counter[str]:
     """Return the number of files of each month."""
-    pa = package("pyarrow", "lake")
-    actions = pa.table(table.get_add_actions(flatten=True))
-    return Counter(actions[f"partition.{MONTH}"].to_pylist())
+    return Counter(files_of(table)[f"partition.{MONTH}"].to_pylist())
 
 
 def _has_ended(month: str, now: datetime) -> bool:

@@ -16,6 +16,7 @@ import logs
 from bucket.laid import lay
 from bucket.servers import Proxy
 
+from mlv import lake
 from mlv.bucket.store import open_store
 from mlv.lake import Lake, build
 from mlv.store.meta import write_meta
@@ -78,10 +79,11 @@ def requests_of(proxy: Proxy) -> int:
     return sum(counts.get(kind, 0) for kind in ("GET", "HEAD", "LIST", "PUT", "POST", "DELETE"))
 
 
-def files_of_list(url: str) -> int:
-    """The number of files of the tables that a list is made of."""
+def files_of_list(url: str, cache: Path) -> int:
+    """The number of files that a list is made of: those of the tables, and those of their logs, which lie in the cache."""
     opened = Lake(url)
-    return len(opened.files("experiments")) + len(opened.files("summaries"))
+    files = len(opened.files("experiments")) + len(opened.files("summaries"))
+    return files + len(list(cache.rglob("_delta_log/*.json")))
 
 
 class Growing:
@@ -150,3 +152,14 @@ def build_and_kill(growing: Growing, url: str, kills: int, *, within_s: float) -
             builder.kill()
             builder.communicate()
     growing.end()
+
+
+def check_growing(tree: Path, url: str) -> None:
+    """Build a lake, build on it when a log has grown, and check what it holds."""
+    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 6)))
+    lake.build(tree, url)
+    append(tree / "a", metrics("r1", 6, 6, x=6.0))
+    lake.build(tree, url)
+
+    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert lake.check(url).differences == []

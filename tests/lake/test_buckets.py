@@ -19,7 +19,7 @@ pytest.importorskip("obstore")
 
 
 from bucket.laid import COPY, OTHER, lay, lay_lines
-from lakes import SEED, Growing, append, build_and_kill, make, metrics, rows, values
+from lakes import SEED, Growing, append, build_and_kill, check_growing, make, metrics, rows, values
 
 import mlv
 from mlv import lake
@@ -218,15 +218,33 @@ def test_a_lease_keeps_others_out(bucket):
 def test_a_lake_in_a_bucket(tree, moto):
     """A lake is built, built on, checked and read on S3."""
     url = below(moto.bucket().url)
-    append(make(tree / "a"), *(metrics("r1", seq, seq, x=float(seq)) for seq in range(1, 6)))
-    lake.build(tree, url)
-    append(tree / "a", metrics("r1", 6, 6, x=6.0))
-    lake.build(tree, url)
+    check_growing(tree, url)
 
-    assert [value for *_, value in values(lake.open(url))] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    assert lake.check(url).differences == []
     with lake.open(url).duckdb() as connection:
         assert connection.execute("select sum(value) from metrics").fetchall() == [(21.0,)]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_the_log_of_a_table_is_kept(tree, moto, tmp_path, monkeypatch, is_read):
+    """Of the log of a table new entries alone are fetched, also behind a checkpoint, and the same files are listed."""
+    import deltalake
+    import pyarrow
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = moto.bucket().url
+    append(make(tree / "a"), metrics("r1", 1, 1, x=1.0))
+    lake.build(tree, url)
+    row = lake.open(url).arrow("experiments")
+    for commits in (0, 2, 9, 12, 1):
+        for _ in range(commits):
+            deltalake.write_deltalake(lake.open(url).delta("experiments"), row, mode="append")
+        if is_read or commits == 1:
+            names = {Path(path).name for path in lake.open(url).files("experiments")}
+            actions = lake.open(url).delta("experiments").get_add_actions()
+            assert names == {Path(path).name for path in pyarrow.table(actions)["path"].to_pylist()}
+    kept = list((tmp_path / "cache").rglob("experiments/_delta_log/*"))
+    assert any(path.name.endswith(".checkpoint.parquet") for path in kept)
+    assert max(path.name for path in kept if path.suffix == ".json") == f"{25:020}.json"
 
 
 def test_files_are_kept_while_they_may_be_read(tree, moto, tmp_path, monkeypatch):
