@@ -11,8 +11,17 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from mlv.bucket.mirror import Mirror, tell
-from mlv.bucket.urls import checked_url, is_url
-from mlv.errors import BucketError, InvalidArgument, LakeError, LakeMissing, MissingExtra, MlvWarning
+from mlv.bucket.urls import checked_url, is_url, refuse_missing_folder
+from mlv.errors import (
+    BucketError,
+    BucketMissing,
+    InvalidArgument,
+    LakeError,
+    LakeMissing,
+    MissingExtra,
+    MlvWarning,
+    NotAnExperiment,
+)
 from mlv.lake.digest import Record, run_views
 from mlv.lake.lake import RAW, Lake, reading
 from mlv.lake.views import SUPERSEDED
@@ -80,14 +89,21 @@ class LakeRoot:
                 self.fetch_path(path)
 
     def fetch_path(self, path: str) -> None:
-        """Bring the logs at and below a path of a bucket to this machine.
+        """Bring the logs at and below a path of a bucket to this machine; those that were removed since are passed over.
 
         Raises:
             BucketError, ExperimentBusy, FileUnusable: As `mlv.bucket.mirror.Mirror.refresh`.
         """
         base, mark, options = (self.url or "").partition("?")
         url = base if path in ("", ".") else f"{base.rstrip('/')}/{quote(path)}"
-        tell(Mirror(f"{url}{mark}{options}").refresh().notices)
+        try:
+            tell(Mirror(f"{url}{mark}{options}").refresh().notices)
+        except NotAnExperiment:  # who reads the log says so, and has the others
+            return
+        except BucketMissing:
+            if not base.startswith("file:"):
+                raise
+            refuse_missing_folder(base)
 
     def metrics_view(self, chosen: Any) -> Stored:
         """Return the view `metrics` of experiments, of which a table of Arrow has the columns `exp` and `exp_name`."""

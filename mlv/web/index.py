@@ -372,7 +372,10 @@ class PageIndex:
     def look_at(self, folder: Path) -> IndexRow | None:
         """Return the experiment in a folder, read if it has changed; None where there is none."""
         self._put(folder, Depth.METRICS)
-        return self.at(folder)
+        row = self.at(folder)
+        if row is None and folder in self._copies:  # the list has another copy, whose log is longer
+            return self._read(folder, Depth.METRICS, stamp_of(folder))
+        return row
 
     def bring(self, folders: Sequence[Path]) -> None:
         """Leave the logs of experiments where they are: on this machine."""
