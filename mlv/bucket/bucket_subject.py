@@ -54,8 +54,8 @@ class _BucketSubject:
         with_files: bool,
     ) -> None:
         self.path: Path | str = url
-        self._objects, self._there = ExperimentObjects(store, there.path), there
-        self._requests, self._with_files = requests, with_files
+        self._objects, self._there = ExperimentObjects(store, there.path, requests), there
+        self._with_files = with_files
         self._findings = [Finding("intact", problem) for problem in problems]
         self._last: dict[str, bytes] = {}
         self._digests: dict[str, dict[tuple[str, int], bytes | None]] = {}
@@ -149,7 +149,7 @@ class _BucketSubject:
             return
         held, position = dict(self._there.segments[stream, copy]), 0
         while slices := chain(held, position):
-            fetched = self._objects.fetched([held[each.segment] for each in slices], self._requests)
+            fetched = self._objects.fetched([held[each.segment] for each in slices])
             for each, compressed in zip(slices, fetched, strict=True):
                 try:
                     # All of it before any: of a damaged one nothing counts, and another may cover its bytes.

@@ -195,6 +195,7 @@ class Lake:
         # Not by `file_uris`: those of a folder with a name of other than plain letters are not below its path.
         actions = files_of(opened).select(["path", "size_bytes"]).to_pydict()
         sizes = dict(zip(map(unquote, actions["path"]), actions["size_bytes"], strict=True))
+        plans.refuse_outside(sizes, self.url)
         if "://" not in root:
             return [os.path.join(root, name) for name in sizes]
         try:

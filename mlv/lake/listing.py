@@ -15,6 +15,7 @@ from mlv.errors import QueryFailed
 from mlv.frozen import frozen
 from mlv.lake.digest import LakeDigest
 from mlv.lake.lake import RAW, Lake, reading
+from mlv.lake.plans import refuse_outside
 from mlv.lake.root import LakeRoot, no_build, values_of
 from mlv.lake.summaries import exact_values
 from mlv.optional import package
@@ -121,6 +122,7 @@ class LakeListing(LakeRoot):
                 f"select c.number, {', '.join((*_TEXTS, *_NUMBERS))}, hash(s) as fingerprint from {RAW}.summaries s "  # noqa: S608
                 f"join chosen c on c.exp = s.exp order by c.number, s.position"
             ).to_arrow_table()
+        refuse_outside(experiments["path"].to_pylist(), self.lake.url)
         starts = np.searchsorted(rows["number"].to_numpy(), np.arange(experiments.num_rows + 1))
         fingerprints = experiments["fingerprint"].to_numpy().copy()
         np.bitwise_xor.at(fingerprints, rows["number"].to_numpy(), rows["fingerprint"].to_numpy())

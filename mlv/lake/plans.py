@@ -10,6 +10,8 @@ and lines that another copy brought before are passed over by their number, with
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -177,7 +179,8 @@ def plan_of(text: bytes, number: int, previous: str, url: str) -> Plan:
 
     Raises:
         LakeTooNew: A newer version of mlv wrote it.
-        LakeDamaged: It is no plan, has another number, or does not follow on the plan before: one of both was edited.
+        LakeDamaged: It is no plan, has another number, names a path outside its source, or does not follow on the plan before:
+            one of both was edited.
     """
     try:
         data = orjson.loads(text)
@@ -193,6 +196,7 @@ def plan_of(text: bytes, number: int, previous: str, url: str) -> Plan:
         raise LakeDamaged(f"{url}: plan {number} cannot be read ({error}): {ADVICE}", url=url) from None
     if plan.parser > PARSER:
         refuse_newer(FORMAT + 1, url)
+    refuse_outside((entry.path for entry in plan.entries), url)
     vars(plan)["text"] = text  # to write it anew would take as long as reading it
     if plan.number != number or plan.previous != previous:
         what = f"plan {number} was edited, or plan {number - 1} was" if number > 1 else "plan 1 was edited"
@@ -201,6 +205,22 @@ def plan_of(text: bytes, number: int, previous: str, url: str) -> Plan:
 
 
 ADVICE = "its tables may be wrong. Make it anew with `mlv lake rebuild`"
+
+
+_OUTSIDE = re.compile(r"(^|/)\.{0,2}(/|\Z)|\0" if os.sep == "/" else r"(^|[/\\])\.{0,2}([/\\]|\Z)|\0|^[A-Za-z]:")
+"""Is in a path that is absolute, leads upwards, or is no path."""
+
+
+def refuse_outside(paths: Iterable[str | None], url: str) -> None:
+    """Refuse paths from a lake that do not stay below the folder they count from, as files there are read.
+
+    Raises:
+        LakeDamaged: There is one.
+    """
+    for path in paths:
+        if path is None or (path != "." and _OUTSIDE.search(path)):
+            text = f"{url} names {path!r:.200} as a path, which leads out of its folder, or nowhere: {ADVICE}"
+            raise LakeDamaged(text, url=url, path=path)
 
 
 def refuse_newer(format: Any, url: str) -> None:
@@ -328,6 +348,7 @@ def positions_of(text: bytes) -> Positions:
     positions.source, positions.gone = str(data["source"]), set(data.get("gone", ()))
     for exp, month, is_settled, folders in data["experiments"]:
         each = positions.experiments[exp] = ExpPosition(month, {}, bool(is_settled))
+        refuse_outside((path for path, _ in folders), POSITIONS)
         for path, logs in folders:
             each.folders[path] = {(stream, copy): log_position(position) for stream, copy, *position in logs}
             positions.exp_at[path] = exp

@@ -13,6 +13,7 @@ from mlv.errors import MlvWarning
 from mlv.frozen import FrozenDict
 from mlv.lake.digest import LakeDigest, Record
 from mlv.lake.lake import RAW, Lake
+from mlv.lake.plans import refuse_outside
 from mlv.lake.points import LakePoints
 from mlv.lake.root import LakeRoot, opened
 from mlv.lake.summaries import exact_values
@@ -159,8 +160,9 @@ class LakeReader(LakeRoot):
         within = f"{subpath}/" if subpath else ""
         # As `utc_text` writes them: to make datetimes of them, and texts again, would take half of the time of a list.
         times = (f"strftime(make_timestamp(epoch_us({name})), '%Y-%m-%dT%H:%M:%S.%fZ') as {name}_utc" for name in _TIMES)
-        records = {}
-        for record in self._rows("experiments", (*_SHORT, *times)):
+        records, rows = {}, self._rows("experiments", (*_SHORT, *times))
+        refuse_outside((record["path"] for record in rows), self.lake.url)
+        for record in rows:
             path = "" if record["path"] == "." else record["path"]
             if path == subpath or path.startswith(within):
                 records[path[len(within) :]] = record

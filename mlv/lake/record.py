@@ -92,14 +92,21 @@ class Look:
 
 
 def note_look(store: ObjectStore, began: datetime, source: str) -> None:
-    """Note that all lines of a source from before a moment are in the lake; earlier notes are removed where that is allowed."""
-    earlier = [stored.key for stored in store.objects(LOOKS)]
-    key = f"{LOOKS}/{began.astimezone(timezone.utc):%Y%m%dT%H%M%S.%f}.json"
+    """Note that all lines of a source from before a moment are in the lake; earlier notes are removed where that is allowed.
+
+    So is one of a moment to come: the clock of who made it was ahead, and no reader would see a later build until then.
+    """
+    others = [stored.key for stored in store.objects(LOOKS)]
+    key, now = _key(began), _key(datetime.now(timezone.utc))
     store.create(key, orjson.dumps({"source": source}) + b"\n")
     with suppress(BucketDenied):  # a bucket that keeps all for good: the latest note counts
-        for other in earlier:
-            if other < key:
+        for other in others:
+            if other < key or other > now:
                 store.delete(other)
+
+
+def _key(moment: datetime) -> str:
+    return f"{LOOKS}/{moment.astimezone(timezone.utc):%Y%m%dT%H%M%S.%f}.json"
 
 
 def latest_look(store: ObjectStore) -> datetime | None:

@@ -182,6 +182,23 @@ def test_one_experiment_is_read_from_its_log(tree):
     assert "fresh=True" in page.get("api/code", params={"fresh": "1"}).json()["python"]
 
 
+def test_a_shorter_copy(tree):
+    """An experiment is read where the lake has it, also once the logs have been read, and another copy of it is longer."""
+    mlv.Exp(tree, "copied", capture=()).close()
+    shutil.copytree(tree / "copied", tree / "other")
+    lake.build(tree, tree.parent / "lake")
+    page = of_lake(tree, tree.parent / "lake")
+    rows, _, _ = listed(page)
+    path = next(each for each in ("copied", "other") if each in rows)
+    longer = ({"copied", "other"} - {path}).pop()
+    with mlv.Exp.open(tree / longer) as exp:
+        exp.log({"acc": 9.0})
+
+    assert longer in listed(page, fresh="1")[0]
+    assert page.get(f"api/exp/{rows[path]['id']}").json().get("path") == path
+    assert page.get(f"api/exp/{rows[path]['id']}", params={"fresh": "1"}).json()["path"] == longer
+
+
 def test_a_moment(tree):
     """An experiment is shown as of a moment; of a list of that moment a lake says that it has none."""
     page = of_lake(tree, tree.parent / "lake")
@@ -293,6 +310,8 @@ def test_the_page_of_a_bucket(tree, monkeypatch):
     listed(page, fresh="1")
     assert mirrored(tree) == ["e0", "e1", "e2"]
     assert asked
+    shutil.rmtree(tree.parent / "bucket" / "sub" / "e0")
+    assert rows["sub/e1"]["id"] in page.get("api/sparks", params={"ids": ids, "m": "acc"}).json()["curves"]
 
 
 def mirrored(tree):

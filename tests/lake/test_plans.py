@@ -41,6 +41,8 @@ def test_a_plan_reads_as_it_was_written():
         (plan().text.replace(b'"format":1', b'"format":2'), LakeTooNew),
         (plan().text.replace(b'"parser":1', b'"parser":2'), LakeTooNew),
         (plan().text.replace(b'"tasks":[', b'"tasks":[1,'), LakeDamaged),
+        (plan().text.replace(b'"x/y"', b'"../y"'), LakeDamaged),
+        (plan().text.replace(b'"x/y"', b'"/x/y"'), LakeDamaged),
     ],
 )
 def test_other_plans_are_refused(text, error):
@@ -60,6 +62,8 @@ def test_positions_survive_their_text():
     read = plans.positions_of(positions.to_bytes())
 
     assert vars(read) == vars(positions)
+    with pytest.raises(LakeDamaged, match="leads out of its folder"):
+        plans.positions_of(positions.to_bytes().replace(b'"x/y"', b'"x/../../y"'))
 
 
 def test_a_replaced_experiment_is_taken_from_its_beginning():

@@ -29,6 +29,7 @@ from mlv import lake
 from mlv.audit.redact import redact
 from mlv.bucket.store import open_store
 from mlv.errors import (
+    BucketMissing,
     InvalidArgument,
     LakeDamaged,
     LakeError,
@@ -295,6 +296,27 @@ def test_below_the_source(tree):
     assert mlv.find(tree / "sub/e0", lake=tree.parent / "lake").paths == [tree / "sub/e0"]
 
 
+@pytest.mark.parametrize("form", [
+    "select count(*) from metrics union all select count(*) from read_parquet('{file}')",
+    "select (select count(*) from metrics), * from '{file}'",
+    "from query('select count(*) from ''{file}'' ') where (select count(*) from metrics) > 0",
+    "pivot (select m.* from metrics, read_parquet('{file}') m) on name using max(value)",
+    "select e.x from (select x from (pivot metrics on name using max(value))) e, read_parquet('{file}')",
+])  # fmt: skip
+def test_no_other_rows_of_a_file(tree, form):
+    """A query has the rows of the experiments below its root; the files of the tables, which hold others, it cannot read."""
+    url = tree.parent / "lake"
+    file = lake.open(url).files("metrics")[0]
+    found = mlv.find(tree / "sub" / "e0", lake=url)
+    chosen = mlv.find(tree, lake=url, where=f"id in (select exp from metrics) and exists (from '{file}')")
+
+    with pytest.raises(QueryFailed, match=r"no files|not found"):
+        found.sql(form.format(file=file))
+    with pytest.raises(QueryFailed, match=r"no files"):
+        len(chosen)
+    assert found.sql("select max(x) from (pivot metrics on name using max(value))").rows() == [(8.0,)]
+
+
 def test_a_parent_around_the_root(tmp_path):
     """Sub-experiments belong to the families of their parent, also where only they are below the root."""
     checkpoint = tmp_path / "runs" / "p" / "files" / "w.bin"
@@ -412,6 +434,39 @@ def test_a_lake_that_cannot_be_used(tree, monkeypatch, change, error):
     assert (found.as_of, len(found)) == (None, 3)
 
 
+@pytest.mark.parametrize("path", ["../secret", "sub/../../secret", "{secret}", "sub//e0", "sub/.", "e0\0", "", None])
+@pytest.mark.parametrize("reader", [mlv.find, lambda root, lake: LakeListing(lake, root)])
+def test_a_row_that_leads_elsewhere(tree, path, reader):
+    """An experiment whose path is not below the root is no experiment of a lake, though its ID is that of one there."""
+    deltalake, pa = pytest.importorskip("deltalake"), pytest.importorskip("pyarrow")
+    secret, opened = make(tree.parent / "secret"), lake.open(tree.parent / "lake")
+    rows = opened.arrow("experiments").slice(0, 1)
+    for column, text in (("id", layout.exp_id(secret)), ("path", path and path.format(secret=secret))):
+        rows = rows.set_column(rows.schema.get_field_index(column), column, pa.array([text], pa.string()))
+    deltalake.write_deltalake(opened.delta("experiments"), rows, mode="overwrite")
+
+    with pytest.raises(LakeDamaged, match="leads out of its folder, or nowhere"):
+        reader(tree, lake=opened if reader is not mlv.find else opened.url)
+
+
+@pytest.mark.parametrize("name", ["../../other", "{other}", "file://{other}", "a/..%2F../other"])
+def test_a_file_that_is_elsewhere(tree, name):
+    """A file that the log of a table names outside the folder of the table is not read."""
+    url, other = tree.parent / "lake", tree.parent / "other"
+    opened = lake.open(url)
+    Path(opened.files("experiments")[0]).rename(other)
+    for log in url.glob("experiments/_delta_log/*.json"):
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        for action in actions:
+            if "add" in action:
+                action["add"]["path"] = name.format(other=other)
+        log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+    for read in (opened.files, opened.arrow):
+        with pytest.raises(LakeDamaged, match="leads out of its folder"):
+            read("experiments")
+
+
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: os.truncate(path, 99)])
 def test_a_file_that_is_damaged(tree, change):
     """A file of a table that is missing or cut off is an error of the lake for all that reads the table, and the logs go on."""
@@ -445,6 +500,23 @@ def test_a_lake_of_the_settings_that_cannot_be(tree, monkeypatch, name):
     monkeypatch.setenv("MLV_LAKE", name)
     with pytest.warns(MlvWarning, match=r"the logs are read, and not the lake: "):
         assert len(mlv.find(tree)) == 3
+
+
+@pytest.mark.parametrize("name", ["nothing", "runs/lake", "s4://lab/lake"])
+def test_a_lake_of_the_settings_that_a_bucket_cannot_use(tree, tmp_path, monkeypatch, name):
+    """A warning says so, and the bucket's own lake is read; of a bucket without one, the logs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    lake.build(tree, tmp_path / "runs" / "lake")  # of another source
+    url, beside = bucket_with_lake(f"file://{tmp_path}/bucket", tmp_path / "node", 2)
+    lay(make(tmp_path / "node" / "c"), open_store(f"file://{tmp_path}/other"), "c")
+    monkeypatch.setenv("MLV_LAKE", name)
+
+    with pytest.warns(MlvWarning, match=r"the bucket's own lake is read, and not that of MLV_LAKE: ") as warnings:
+        found = mlv.find(url)
+    assert (found.as_of, len(found), len(warnings)) == (mlv.find(url, lake=beside).as_of, 2, 1)
+    with pytest.warns(MlvWarning, match=r"the logs are read, and not the lake: "):
+        assert len(mlv.find(f"file://{tmp_path}/other")) == 1
 
 
 def test_another_source(tree, tmp_path):
@@ -482,6 +554,37 @@ def test_the_lake_of_a_bucket(tree, monkeypatch):
     assert found[1].history()["x"].max() == 8.0
     assert [path.parent.name for path in (tree.parent / "other").rglob("log.jsonl")] == ["e1"]
     assert found.history("x")["x"].count() == 24
+
+
+def test_one_that_was_removed_from_a_bucket(tree, monkeypatch):
+    """An experiment that is not in the bucket any more is left out of what is read from logs, and costs no other one."""
+    url = f"file://{tree.parent}/bucket"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree.parent / "cache"))
+    store = open_store(url)
+    for number in range(3):
+        lay(tree / "sub" / f"e{number}", store, f"sub/e{number}")
+    lake.build(url, tree.parent / "beside")
+    found = mlv.find(url, lake=tree.parent / "beside")
+    shutil.rmtree(tree.parent / "bucket" / "sub" / "e1")
+
+    with pytest.warns(MlvWarning, match="e1 does not hold the experiment any more"):
+        assert found.history()["exp_name"].unique().tolist() == ["e0", "e2"]
+    shutil.rmtree(tree.parent / "bucket")
+    with pytest.raises(BucketMissing):
+        found.history()
+
+
+def test_a_clock_that_was_ahead(tree):
+    """A build by a machine whose clock is right ends what one whose clock was ahead has noted: readers see its moment."""
+    url = tree.parent / "lake"
+    note_look(open_store(f"file://{url}"), datetime.now(timezone.utc) + timedelta(minutes=20), str(tree))
+    listing = LakeListing(lake.open(url), tree)
+    make(tree / "new")
+    lake.build(tree, url)
+
+    assert listing.refresh()
+    assert "new" in listing.listing.experiments["path"].to_pylist()
+    assert listing.as_of <= datetime.now(timezone.utc)
 
 
 def test_odd_names_in_a_bucket(tree, monkeypatch):

@@ -148,7 +148,7 @@ def query(
         views = {
             name: long_views[name](watch(chosen), skipped) if name in long_views else VIEWS[name](chosen) for name in names
         }
-        with _having(session, views, limits) as able:
+        with _having(session, views, limits, text) as able:
             return Result(able.run(text), skipped)
 
 
@@ -182,7 +182,7 @@ def matching(
         for name in session.tables_in(text):
             if name != "experiments":  # in a query within the predicate
                 views[name] = long_views[name](digests, []) if name in long_views else VIEWS[name](digests)
-        with _having(session, views, limits) as able:
+        with _having(session, views, limits, text, predicate) as able:
             matches = able.run(text, predicate)
     rows = set(matches.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
@@ -194,12 +194,24 @@ def _check_text(text: object, argument: str, example: str) -> None:
 
 
 @contextmanager
-def _having(session: _Session, views: Mapping[str, Any], limits: Limits | None) -> Iterator[_Session]:
-    """Give a session that has views: this one, or where some are over files, another one, which may read those alone."""
+def _having(
+    session: _Session, views: Mapping[str, Any], limits: Limits | None, text: str, original: str | None = None
+) -> Iterator[_Session]:
+    """Give a session that has the views of a query: this one, or where some are over files, another one.
+
+    That one may read those files alone, and they hold more than the views. So the query is bound here first, where it may read
+    none, to views without rows: it names no file then.
+
+    Raises:
+        QueryFailed: It does.
+    """
     paths = [path for view in views.values() if isinstance(view, Stored) for path in view.paths]
     with closing(_Session(limits, paths)) if paths else nullcontext(session) as able:
-        for name, view in views.items():
-            able.register(name, view)
+        schemas = {name: able.register(name, view) for name, view in views.items()}
+        if able is not session:
+            for name, schema in schemas.items():
+                session.register(name, schema.empty_table())
+            session.bind(text, original)
         yield able
 
 
@@ -273,12 +285,14 @@ class _Session:
         refuse_unless_reading(statements, original or text)
         return statements
 
-    def register(self, name: str, table: Any) -> None:
+    def register(self, name: str, table: Any) -> Any:
+        """Make a view; return its schema."""
         if isinstance(table, Stored):
             table = self._create(name, table)
         else:
             self._connection.register(name, table)
         self._registered_names |= {name, *_dotted(table.schema)}
+        return table.schema
 
     def _create(self, name: str, view: Stored) -> Any:
         """Create a view over files; return a table without rows that has its columns."""
@@ -295,13 +309,32 @@ class _Session:
 
     def run(self, text: str, original: str | None = None) -> Any:
         """Return the table that a query gives."""
+        with self._translating(text, original), self._interrupted():
+            relation = self._connection.sql(text)
+            if relation is None:
+                raise QueryFailed("the query gives no table: give a select", query=original or text)
+            relation = relation.limit(self._limits.rows) if self._limits is not None else relation
+            return _in_utc(relation.to_arrow_table())
+
+    def bind(self, text: str, original: str | None = None) -> None:
+        """Look up all that a query names.
+
+        Raises:
+            QueryFailed: Something is not there, or is a file.
+        """
         try:
-            with self._interrupted():
-                relation = self._connection.sql(text)
-                if relation is None:
-                    raise QueryFailed("the query gives no table: give a select", query=original or text)
-                relation = relation.limit(self._limits.rows) if self._limits is not None else relation
-                return _in_utc(relation.to_arrow_table())
+            with self._translating(text, original), self._interrupted():
+                self._connection.sql(text)
+        except QueryFailed:
+            # The columns that a pivot makes are not there without rows.
+            if not is_pivot(self.parsed(text, original)) or _FILES.search(text):
+                raise
+
+    @contextmanager
+    def _translating(self, text: str, original: str | None) -> Iterator[None]:
+        """Translate the errors of DuckDB over a query."""
+        try:
+            yield
         except self._duckdb.InterruptException:
             seconds = self._limits.seconds if self._limits is not None else 0
             raise QueryFailed(f"the query took longer than {seconds:g} s, and was ended: choose less", query=text) from None
@@ -399,6 +432,8 @@ def _in_utc(table: Any) -> Any:
     return table
 
 
+_FILES = re.compile("read_|parquet|glob|sniff|query", re.IGNORECASE)
+"""Is in a query that may read a file: in its name, or in that of a function."""
 _UNKNOWN = re.compile(
     r'(?:column|table|key|name) (?:"([^"]+)"|(\w+)).*? (?:not found|in struct|not exist)|column named "([^"]+)"'
 )
