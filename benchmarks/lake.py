@@ -180,5 +180,5 @@ def _lines(number: int, start: int, count: int) -> Iterator[bytes]:
                 step,
                 1 / (step + 1.7 + number),
                 step / (1000.3 + number),
-            )  # fmt: skip
+            )
         )

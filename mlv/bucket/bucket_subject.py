@@ -19,7 +19,7 @@ from mlv.digests import sha256
 from mlv.events import RunStarted
 from mlv.store import ends, layout
 from mlv.store.contents import folder_content
-from mlv.store.seals import line_digest, run_and_seq
+from mlv.store.seals import is_redacted, line_digest, run_and_seq
 
 IN_MEMORY_BYTES = 32 << 20
 """Bytes of a segment."""
@@ -54,11 +54,13 @@ class _BucketSubject:
         with_files: bool,
     ) -> None:
         self.path: Path | str = url
-        self._objects, self._there = ExperimentObjects(store, there.path), there
-        self._requests, self._with_files = requests, with_files
+        self._objects, self._there = ExperimentObjects(store, there.path, requests), there
+        self._with_files = with_files
         self._findings = [Finding("intact", problem) for problem in problems]
         self._last: dict[str, bytes] = {}
         self._digests: dict[str, dict[tuple[str, int], bytes | None]] = {}
+        self._redacted: dict[str, set[tuple[str, int]]] = {}
+        """By stream, the events that were redacted in the copy that they were read from."""
 
     def sizes(self) -> dict[str, int]:
         sizes = {stream: stored.size for stream, stored in self._there.plain.items()}
@@ -111,25 +113,34 @@ class _BucketSubject:
         """Yield the lines of all copies of a stream, each once."""
         shared = layout.followed_by(stream) or stream
         is_alone = len({copy for name, copy in self._copies() if (layout.followed_by(name) or name) == shared}) == 1
-        digests = self._digests.setdefault(shared, {})
         for name, copy in self._copies():
             if name == stream:
                 lines = _split(self._content(stream, copy))
-                yield from lines if is_alone else self._lacking(lines, digests, copy)
+                yield from lines if is_alone else self._lacking(lines, shared, copy)
 
     def _copies(self) -> list[tuple[str, str]]:
         return [*sorted(self._there.segments), *((stream, PLAIN) for stream in sorted(self._there.plain))]
 
-    def _lacking(self, lines: Iterator[bytes], digests: dict[tuple[str, int], bytes | None], copy: str) -> Iterator[bytes]:
+    def _lacking(self, lines: Iterator[bytes], stream: str, copy: str) -> Iterator[bytes]:
+        """Yield the lines of a copy that those before it lack."""
+        digests, redacted = self._digests.setdefault(stream, {}), self._redacted.setdefault(stream, set())
+        standing = 0
         for line in lines:
             key = run_and_seq(line)
             if key is None or key not in digests:
                 if key is not None:
                     digests[key] = line_digest(line)
+                    if is_redacted(line):
+                        redacted.add(key)
                 yield line
-            elif None not in (digests[key], digest := line_digest(line)) and digest != digests[key]:
+                continue
+            standing += key in redacted and not is_redacted(line)
+            if None not in (digests[key], digest := line_digest(line)) and digest != digests[key]:
                 text = f"event {key[1]} of run {key[0]} is another one in the copy {copy} than in those before it"
                 self._findings.append(Finding("edited", f"{text}: find out which object was overwritten"))
+        if standing:
+            text = f"{standing} events that were to be redacted are not in the copy {copy}"
+            self._findings.append(Finding("unproven", f"{text}: redact its folder and push it, or delete that copy"))
 
     def _content(self, stream: str, copy: str) -> Iterator[bytes]:
         """Yield the bytes of one copy of a stream up to the first hole."""
@@ -138,7 +149,7 @@ class _BucketSubject:
             return
         held, position = dict(self._there.segments[stream, copy]), 0
         while slices := chain(held, position):
-            fetched = self._objects.fetched([held[each.segment] for each in slices], self._requests)
+            fetched = self._objects.fetched([held[each.segment] for each in slices])
             for each, compressed in zip(slices, fetched, strict=True):
                 try:
                     # All of it before any: of a damaged one nothing counts, and another may cover its bytes.

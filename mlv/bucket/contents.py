@@ -80,9 +80,9 @@ def _uncompressed(compressed: Iterable[bytes]) -> Iterator[bytes]:
 class ExperimentObjects:
     """The objects of one experiment, as a listing names them; each call makes one request."""
 
-    def __init__(self, store: ObjectStore, path: str) -> None:
-        """Take the root, and the path of the experiment below it."""
-        self._store, self._path = store, path
+    def __init__(self, store: ObjectStore, path: str, requests: Executor) -> None:
+        """Take the root, the path of the experiment below it, and threads for requests beside the one that is waited for."""
+        self._store, self._path, self._requests = store, path, requests
 
     def get(self, stored: StoredObject | Version) -> bytes:
         """Return the bytes of an object.
@@ -102,7 +102,7 @@ class ExperimentObjects:
             return self._store.chunks(names.join(self._path, stored.key))
         return iter((self.get(stored),))
 
-    def fetched(self, objects: Sequence[StoredObject], requests: Executor) -> Iterator[Iterable[bytes]]:
+    def fetched(self, objects: Sequence[StoredObject]) -> Iterator[Iterable[bytes]]:
         """Yield the content of each object in turn; of several small ones some are fetched in advance.
 
         Raises:
@@ -114,7 +114,7 @@ class ExperimentObjects:
                 while waiting and len(ahead) < _AHEAD:
                     stored = waiting.popleft()
                     is_small = stored.size <= _AHEAD_BYTES and len(objects) > 1
-                    ahead.append((stored, requests.submit(self.get, stored) if is_small else None))
+                    ahead.append((stored, self._requests.submit(self.get, stored) if is_small else None))
                 stored, request = ahead.popleft()
                 yield self.chunks(stored) if request is None else (request.result(),)
         finally:

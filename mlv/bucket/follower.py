@@ -16,8 +16,9 @@ from typing import Any
 
 from mlv.bucket import names, pending, positions
 from mlv.bucket.patience import ShippingPatience, jittered
+from mlv.bucket.pauses import StreamPauses
 from mlv.bucket.positions import alone
-from mlv.bucket.push import path_below
+from mlv.bucket.pushed_tree import path_below
 from mlv.bucket.shipper import Shipper
 from mlv.bucket.store import ObjectStore, open_store
 from mlv.bucket.wish import Wish
@@ -29,8 +30,6 @@ from mlv.transport import orders
 from mlv.transport.orders import Order
 from mlv.transport.run_end import RunEnd
 
-_PAUSES_S = {layout.SYSTEM_STREAM: 300.0, layout.CONSOLE_STREAM: 60.0}
-"""Pauses between two shipments of streams that nobody waits for: each costs a request, and there are three streams."""
 _WAKE_S = 0.1
 """Between two looks whether somebody wakes the process."""
 _OVER_S = 0.25
@@ -86,8 +85,7 @@ class ShippingFollower:
         self._is_woken = False
         """No event: a signal comes in the middle of waiting for that, too, and would wait for its lock for ever."""
         self._next_walk = 0.0
-        self._next = dict.fromkeys(_PAUSES_S, 0.0)
-        """When each stream that nobody waits for is shipped again."""
+        self._pauses = StreamPauses()
         self._files = _Files(self._problem)
 
     def wake(self, *_: Any) -> None:
@@ -148,9 +146,7 @@ class ShippingFollower:
 
     def _turn(self, folder: Path, *, is_woken: bool, is_over: bool) -> bool:
         """Ship what there is now; return whether the run is over and all of it is up, files included, and marked."""
-        now = monotonic()
-        later = [] if is_woken or is_over else [stream for stream, due in self._next.items() if now < due]
-        self._next.update({stream: now + pause_s for stream, pause_s in _PAUSES_S.items() if stream not in later})
+        self._pauses.begin(monotonic(), is_whole=is_woken or is_over)
         self._mine, count = [], 0
         sizes: dict[Path, dict[str, int]] = {}
         problem: Exception | None = None
@@ -160,7 +156,7 @@ class ShippingFollower:
                     # Before: the lines that come meanwhile are those of a later run, and of the process that ships it.
                     sizes[shipper.folder] = pending.sizes(shipper.folder) if is_over else {}
                     try:
-                        count += shipper.ship_lines(later)
+                        count += shipper.ship_lines(self._pauses.pausing(shipper.folder))
                         shipper.merge()
                     except (BucketUnreachable, ObjectDiffers):
                         raise

@@ -109,7 +109,9 @@ def listed(objects: Iterable[StoredObject]) -> Listed:
     around = _folders_around(safe)
     # A browser of buckets marks a folder by an empty object, `files/plots/`, whose name comes without the slash.
     safe = [stored for stored in safe if stored.size or stored.key not in around]
-    folders = {_folder(stored.key) for stored in safe if _is_meta(stored.key)}
+    # Also of a version alone: somebody deleted the former one, as its redaction asked for.
+    metas = (names.version_of(stored.key)[0] for stored in safe if layout.META in stored.key)
+    folders = {_folder(path) for path in metas if _is_meta(path)}
     heads = {folder for folder in folders if not _is_kept(folder, folders)}
     for head in sorted(head for head in heads if _is_in_a_file(head, folders)):
         heads.remove(head)

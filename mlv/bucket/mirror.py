@@ -149,8 +149,8 @@ class Mirror:
     def _refresh_one(self, there: ListedExperiment, requests: Executor) -> MirrorState | str | None:
         """Bring an experiment up to date; return its state, None where it went away, or a notice where it has no path here."""
         path = names.join(self.prefix, there.path)
-        objects = ExperimentObjects(self._store, there.path)
-        mirrored = MirroredExperiment(objects, self._tree, path, self._state_path(path), requests, self._scratch)
+        objects = ExperimentObjects(self._store, there.path, requests)
+        mirrored = MirroredExperiment(objects, self._tree, path, self._state_path(path), self._scratch)
         try:
             # Without the lock first: most are as they were, and a thousand locks take longer than the listing.
             if (state := mirrored.current(there)) is not None:
@@ -230,7 +230,7 @@ class Mirror:
             state = read_state(self._state_path(path))
             if state is None:
                 return [f"{self._url_of(folder)} is not in the mirror any more: list it again"]
-            objects = ExperimentObjects(self._store, _below(folder, self.folder))
+            objects = ExperimentObjects(self._store, _below(folder, self.folder), requests)
             try:
                 notices = MirroredFiles(objects, self._tree, folder, state).bring(paths, requests)
             finally:

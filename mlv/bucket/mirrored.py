@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Collection
-from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,7 @@ class MirroredExperiment:
     """The folder of one experiment in a mirror, for the one process that brings it up to date."""
 
     def __init__(
-        self,
-        objects: ExperimentObjects,
-        tree: Path,
-        path: str,
-        state_path: Path,
-        requests: Executor,
-        scratch: Callable[[], Path],
+        self, objects: ExperimentObjects, tree: Path, path: str, state_path: Path, scratch: Callable[[], Path]
     ) -> None:
         """Prepare to write into a tree.
 
@@ -52,11 +45,10 @@ class MirroredExperiment:
             tree: The folder of the mirror that holds all experiments.
             path: That of the experiment in the tree.
             state_path: The file for the state.
-            requests: For requests beside the one that is waited for.
             scratch: Makes an empty folder on the same file system.
         """
         self._objects, self._tree, self._path, self._folder = objects, tree, path, tree / path
-        self._state_path, self._requests, self._scratch = state_path, requests, scratch
+        self._state_path, self._scratch = state_path, scratch
 
     def current(self, there: ListedExperiment) -> MirrorState | None:
         """Return the state, if nothing is new in a listing and the folder is as it was left; else None. Nothing is changed."""
@@ -115,7 +107,7 @@ class MirroredExperiment:
             raise
 
     def _lines(self, folder: Path, state: MirrorState, there: ListedExperiment, *, is_new: bool) -> MirroredLines:
-        return MirroredLines(self._objects, folder, state, there, self._requests, self._scratch, is_new=is_new)
+        return MirroredLines(self._objects, folder, state, there, self._scratch, is_new=is_new)
 
     def _fits(self, state: MirrorState) -> bool:
         """Return whether the folder is as the state describes it."""

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -37,7 +36,6 @@ class MirroredLines:
         folder: Path,
         state: MirrorState,
         there: ListedExperiment,
-        requests: Executor,
         scratch: Callable[[], Path],
         *,
         is_new: bool,
@@ -49,12 +47,11 @@ class MirroredLines:
             folder: The one that the lines go into.
             state: What was taken in, which goes on with it.
             there: The listing.
-            requests: For requests beside the one that is waited for.
             scratch: Makes an empty folder on the same file system.
             is_new: Whether nobody has read the folder yet.
         """
         self._objects, self._folder, self._state, self._there = objects, folder, state, there
-        self._requests, self._scratch, self._is_new = requests, scratch, is_new
+        self._scratch, self._is_new = scratch, is_new
 
     def bring(self) -> None:
         """Bring the lines that the folder lacks.
@@ -132,7 +129,7 @@ class MirroredLines:
             return
         held = self._there.segments[stream, copy]
         while slices := chain(self._usable(held), positions.get(name, 0)):
-            fetched = self._objects.fetched([held[each.segment] for each in slices], self._requests)
+            fetched = self._objects.fetched([held[each.segment] for each in slices])
             with open(path, "ab+") as file:
                 for each, chunks in zip(slices, fetched, strict=True):
                     stored = held[each.segment]

@@ -6,7 +6,7 @@ The file is a hint. Without it a listing of the bucket tells as much, and shippi
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +32,8 @@ _TAIL = 1024
 _WRITTEN_WITHIN_NS = 10_000_000_000
 """Longest time that writing it takes; of a slower disk the bucket is asked once more."""
 _MARK_BYTES = 64
+_BROUGHT_BACK = "brought back"
+"""In the place of a boot, and of no machine's: the bucket is to be asked how far it is."""
 _LINE = 4096
 """Bytes of a line within which its time stands."""
 
@@ -99,6 +101,10 @@ class ShippedPosition:
     def stream(self, name: str) -> StreamPosition:
         """Return the position of a stream, which may begin here."""
         return self.streams.setdefault(name, StreamPosition())
+
+    def note_redacted(self, paths: Iterable[str]) -> None:
+        """Note files that were redacted."""
+        self.redacted += [path for path in paths if path not in self.redacted]
 
     def has_all_of(self, sizes: dict[str, int]) -> bool:
         """Return whether these bytes of each stream are shipped."""
@@ -205,6 +211,8 @@ def note(folder: Path, url: str, path: str, problem: str) -> None:
     """Keep the reason why nothing of an experiment can be shipped now."""
     position = read(folder, url) or ShippedPosition(url, path, "", "")
     position.problem = problem
+    if position.is_restored:
+        position.boot = _BROUGHT_BACK  # what is written now looks as if it never was
     write(folder, url, to_bytes(position))
 
 

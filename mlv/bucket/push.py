@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
-from mlv.bucket import copies, names, pending, positions
+from mlv.bucket import names, positions
 from mlv.bucket.patience import ShippingPatience, Stop
+from mlv.bucket.pauses import StreamPauses
+from mlv.bucket.pushed_tree import PushedTree
 from mlv.bucket.ship.effects import Shipped
 from mlv.bucket.shipper import Shipper
 from mlv.bucket.store import ObjectStore
-from mlv.errors import BucketError, BucketUnreachable, NotAnExperiment, ObjectDiffers
+from mlv.errors import BucketError, BucketUnreachable, ObjectDiffers
 from mlv.store import layout
 
 T = TypeVar("T")
@@ -32,12 +35,9 @@ class Push:
     ) -> None:
         """Prepare; no request is made. With `defers`, runs that are shipped by a process of their own are left to that."""
         self._defers = defers
-        self._root, self._store, self._with_files, self._settled_s = root, store, with_files, settled_s
+        self._tree, self._store, self._with_files, self._settled_s = PushedTree(root, store.url), store, with_files, settled_s
         self._shippers: dict[Path, Shipper] = {}
-        # One experiment that was shipped to this root goes on where it is there.
-        shipped = positions.read(root, store.url) if layout.is_experiment(root) else None
-        self._base = shipped.path if shipped is not None else ""
-        self._stopped = Stop()
+        self._pauses, self._stopped = StreamPauses(), Stop()
 
     def stop(self) -> None:
         """Wait for no store any more; what was begun is completed where the store answers."""
@@ -49,26 +49,27 @@ class Push:
         Raises:
             NotAnExperiment: There are none.
         """
-        folders = list(layout.walk(self._root))
-        if not folders:
-            text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
-            raise NotAnExperiment(text, path=str(self._root))
-        return folders
+        return self._tree.experiments()
 
-    def run(self, folders: Sequence[Path]) -> Iterator[Shipped]:
+    def run(self, folders: Sequence[Path], *, is_whole: bool = True) -> Iterator[Shipped]:
         """Ship the experiments in some folders, and yield what was done for each, in order.
+
+        Args:
+            folders: Those of the experiments.
+            is_whole: Whether all lines go, also those of streams that pause between two shipments.
 
         Raises:
             BucketError: The store answers none of several tries, or refuses.
         """
+        self._pauses.begin(monotonic(), is_whole=is_whole)
         new = [folder for folder in folders if folder not in self._shippers]
         shippers = [self._shipper(folder) for folder in folders]
-        former = self._former_paths(new)
+        former = self._tree.former_paths(new)
         if not self._is_remembered([folder for folder in new if folder not in former]):
             for shipper in shippers:
                 shipper.distrust()
         for shipper in shippers:
-            shipper.shipped.notes += self._notes_of_move(shipper.folder, former)
+            shipper.shipped.notes += self._tree.notes_of_move(shipper.folder, former)
         pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="mlv-push")
         try:
             futures: list[Future[Shipped]] = [pool.submit(self._ship, shipper) for shipper in shippers]
@@ -80,52 +81,18 @@ class Push:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def pending(self, folder: Path) -> Shipped:
-        """Return what would be shipped of an experiment, as far as its folder knows; neither it nor the bucket changes."""
-        shipped = Shipped(self._path(folder))
-        position = pending.position_of(folder, shipped.path, self._store.url)
-        lines, files = pending.lines(position, pending.sizes(folder)), pending.files(folder, position)
-        shipped.lines_bytes, shipped.segments = sum(lines.values()), len(lines)
-        if self._with_files:
-            shipped.files, shipped.files_bytes = len(files), sum(files.values())
-        former = self._former_paths([*folder.parents, folder])
-        shipped.notes += self._notes_of_move(folder, former)
-        return shipped
-
-    def _path(self, folder: Path) -> str:
-        return names.join(self._base, path_below(self._root, folder))
-
     def _shipper(self, folder: Path) -> Shipper:
         if folder not in self._shippers:
-            self._shippers[folder] = Shipper(folder, self._path(folder), self._store)
+            self._shippers[folder] = Shipper(folder, self._tree.path(folder), self._store)
         shipper = self._shippers[folder]
         shipper.begin_report()
         return shipper
-
-    def _former_paths(self, folders: Iterable[Path]) -> dict[Path, str]:
-        """Return the paths at which experiments were shipped to this root, of those that have another one now."""
-        former = {}
-        for folder in folders:
-            shipped = positions.read(folder, self._store.url)
-            # A clone brings along where its original was shipped.
-            is_its_own = shipped is not None and bool(shipped.meta) and copies.recorded(folder) is not None
-            if shipped is not None and is_its_own and shipped.path != self._path(folder):
-                former[folder] = shipped.path
-        return former
-
-    def _notes_of_move(self, folder: Path, former: Mapping[Path, str]) -> list[str]:
-        """Tell of an experiment that was moved since it was shipped; of those below it, which moved along, nothing is told."""
-        if folder not in former or any(parent in former for parent in folder.parents):
-            return []
-        before, now = former[folder] or ".", self._path(folder) or "."
-        text = f"was shipped to {self._store.url} at {before} before, and goes to {now} now"
-        return [f"{folder} {text}: what is at {before} stays there until you remove it"]
 
     def _is_remembered(self, folders: Sequence[Path]) -> bool:
         """Return whether the bucket has what positions tell of it: it may have been emptied since."""
         read = {folder: positions.read(folder, self._store.url) for folder in folders}
         shipped = [folder for folder, position in read.items() if position is not None and position.meta]
-        keys = {names.join(self._path(folder), layout.META) for folder in (*shipped[:1], *shipped[-1:])}
+        keys = {names.join(self._tree.path(folder), layout.META) for folder in (*shipped[:1], *shipped[-1:])}
         return all(self._patiently(lambda key=key: self._store.head(key)) is not None for key in keys)  # type: ignore[misc]
 
     def _ship(self, shipper: Shipper) -> Shipped:
@@ -147,7 +114,7 @@ class Push:
         return shipper.shipped
 
     def _ship_once(self, shipper: Shipper) -> None:
-        shipper.ship_lines()
+        shipper.ship_lines(self._pauses.pausing(shipper.folder))
         are_up = shipper.ship_files(self._stopped.is_set, settled_s=self._settled_s) if self._with_files else False
         shipper.settle_former()
         if not (are_up and shipper.mark_whole()):
@@ -167,9 +134,3 @@ class Push:
                 if self._stopped.wait(patience.next_s()):
                     raise
         return task()
-
-
-def path_below(root: Path, folder: Path) -> str:
-    """Return the path of an experiment below the root of a bucket: that of its folder below another, with `/`."""
-    path = os.path.relpath(folder, root).replace(os.sep, "/")
-    return "" if path == "." else path

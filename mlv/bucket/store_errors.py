@@ -87,6 +87,10 @@ _DENIALS = (
     "TokenRefreshRequired",
     "status code: 401",
     "status code: 403",
+    # Of one object among those that Azure was asked to delete; 409 is that of a policy of immutability.
+    "(code: 401)",
+    "(code: 403)",
+    "(code: 409)",
 )
 """Signs of a refusal in an error that the client does not tell apart, as that of a listing."""
 

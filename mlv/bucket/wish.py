@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from mlv import settings
-from mlv.bucket.push import path_below
+from mlv.bucket.pushed_tree import path_below
 from mlv.bucket.urls import normal_url
 from mlv.errors import InvalidArgument
 from mlv.frozen import FrozenRecord

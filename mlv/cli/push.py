@@ -14,8 +14,10 @@ from typing import Any
 from mlv import words
 from mlv.bucket.patience import ShippingPatience, Stop, jittered
 from mlv.bucket.push import Push
+from mlv.bucket.pushed_tree import PushedTree
 from mlv.bucket.ship.effects import Shipped
 from mlv.bucket.store import open_store
+from mlv.bucket.urls import normal_url
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, progress_bar, say, styled
 from mlv.errors import BucketError, NotAnExperiment
@@ -35,28 +37,29 @@ def run(root: Path, url: str, *, with_files: bool, follow: bool, every_s: float,
         BucketError: The store does not answer, or refuses; a tree that is followed waits for it.
     """
     no_address(root, "DIR")
-    push = Push(root, open_store(url), with_files=with_files, settled_s=_SETTLED_S if follow else 0.0, defers=follow)
     report = _Report(None if as_json else Screen(), dry_run)
     if dry_run:
-        return report.of([push.pending(folder) for folder in push.experiments()])
+        tree = PushedTree(root, normal_url(url))  # no store: that would make a folder which is not there
+        return report.of([tree.pending(folder, with_files=with_files) for folder in tree.experiments()])
+    push = Push(root, open_store(url), with_files=with_files, settled_s=_SETTLED_S if follow else 0.0, defers=follow)
     if not follow:
         return report.of(_once(push))
     return _followed(push, root, report, every_s)
 
 
-def _once(push: Push) -> list[Shipped]:
+def _once(push: Push, *, is_whole: bool = True) -> list[Shipped]:
     folders = push.experiments()
     results = []
     with progress_bar("pushing", len(folders)) as advance:
-        for shipped in push.run(folders):
+        for shipped in push.run(folders, is_whole=is_whole):
             results.append(shipped)
             advance(1)
     return results
 
 
 def _followed(push: Push, root: Path, report: _Report, every_s: float) -> bool:
-    """Push again and again until SIGTERM, which ships once more, or Ctrl-C; return whether the last time was well."""
-    stopped, patience, is_well, told = Stop(), ShippingPatience(), True, ""
+    """Push again and again until SIGTERM or Ctrl-C, and then once more; return whether the last time was well."""
+    stopped, rounds = Stop(), _Rounds(push, root, report, every_s)
 
     def stop(*_: Any) -> None:
         stopped.set()
@@ -65,32 +68,50 @@ def _followed(push: Push, root: Path, report: _Report, every_s: float) -> bool:
     before = signal.signal(signal.SIGTERM, stop)
     try:
         with suppress(KeyboardInterrupt):
-            while True:
-                is_last, began = stopped.is_set(), monotonic()
-                try:
-                    is_well, told = report.of(_once(push), is_brief=True), ""
-                    patience.reset()
-                    # As long as it took: a large tree is walked each time.
-                    pause_s = jittered(max(every_s, monotonic() - began))
-                except NotAnExperiment:
-                    # A sidecar is at work before the training has made anything.
-                    if not root.is_dir():
-                        raise
-                    if not told:
-                        told = f"{str(root)!r} holds no experiments yet: waiting for the first one"
-                        say(told)
-                    is_well, pause_s = True, jittered(every_s)
-                except BucketError as error:
-                    if str(error) != told:
-                        say(f"{error}. Trying again")
-                        told = str(error)
-                    is_well, pause_s = False, patience.next_s()
-                if is_last:
-                    break
-                stopped.wait(pause_s)
+            while not stopped.is_set():
+                stopped.wait(rounds.push())
+        push.stop()
+        with suppress(KeyboardInterrupt):  # the second one does not wait for the store
+            rounds.push(is_last=True)
     finally:
         signal.signal(signal.SIGTERM, before)
-    return is_well
+    return rounds.are_well
+
+
+class _Rounds:
+    """Pushes a tree that grows, and bears with a store that is away."""
+
+    def __init__(self, push: Push, root: Path, report: _Report, every_s: float) -> None:
+        self._push, self._root, self._report, self._every_s = push, root, report, every_s
+        self._patience, self._told = ShippingPatience(), ""
+        self.are_well = True
+        """Whether the latest one was completed, and all is up that it was to ship."""
+
+    def push(self, *, is_last: bool = False) -> float:
+        """Push what there is, all of it the last time; return the seconds until the next time."""
+        began, self.are_well = monotonic(), False
+        try:
+            self.are_well = self._report.of(_once(self._push, is_whole=is_last), is_brief=True)
+            self._told = ""
+            self._patience.reset()
+            # As long as it took: a large tree is walked each time.
+            return jittered(max(self._every_s, monotonic() - began))
+        except NotAnExperiment:
+            # A sidecar is at work before the training has made anything.
+            if not self._root.is_dir():
+                raise
+            self._tell_anew(f"{str(self._root)!r} holds no experiments yet: waiting for the first one")
+            self.are_well = True
+            return jittered(self._every_s)
+        except BucketError as error:
+            self._tell_anew(str(error) if is_last else f"{error}. Trying again")
+            return self._patience.next_s()
+
+    def _tell_anew(self, text: str) -> None:
+        """Say what was not said the time before."""
+        if text != self._told:
+            say(text)
+            self._told = text
 
 
 class _Report:

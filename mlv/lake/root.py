@@ -193,8 +193,8 @@ def opened(
 ) -> R | None:
     """Return a reader of the lake that a root is read from; None where its logs are read.
 
-    That is the lake of the argument; else that of the settings, or the one of a bucket, at `.mlv/lake` below its root. Where
-    one of these cannot be used, a warning says why, and the logs are read.
+    That is the lake of the argument; else that of the settings; else the one of a bucket, at `.mlv/lake` below its root. Where
+    one of these two cannot be used, a warning says why, and the next is read, or the logs.
 
     Raises:
         InvalidArgument: A lake is named, and the logs are asked for.
@@ -206,14 +206,31 @@ def opened(
         return reader(Lake(lake), root)
     if fresh:
         return None
-    try:
-        if (named := LAKE.get()) is not None:
-            return reader(Lake(named), root)
-        implicit = _beside(root)
-        return None if implicit is None else reader(implicit, root)
-    except (LakeError, BucketError, InvalidArgument, MissingExtra) as error:
-        warn(f"the logs are read, and not the lake: {error}", MlvWarning)
-        return None
+    problem: Exception | None = None
+    for find in (_of_the_settings, _beside):
+        try:
+            if (usable := find(root)) is None:
+                continue
+            made = reader(usable, root)
+        except (LakeError, BucketError, InvalidArgument, MissingExtra) as error:
+            problem = problem or error
+            continue
+        if problem is not None:
+            warn(f"the bucket's own lake is read, and not that of MLV_LAKE: {problem}", MlvWarning)
+        return made
+    if problem is not None:
+        warn(f"the logs are read, and not the lake: {problem}", MlvWarning)
+    return None
+
+
+def _of_the_settings(_: str | os.PathLike[str]) -> Lake | None:
+    """Return the lake of `MLV_LAKE`, or of pyproject.toml, if one is set.
+
+    Raises:
+        LakeError, BucketError, InvalidArgument, MissingExtra: It cannot be used.
+    """
+    named = LAKE.get()
+    return None if named is None else Lake(named)
 
 
 def _beside(root: str | os.PathLike[str]) -> Lake | None:

@@ -17,12 +17,13 @@ from typing import Any
 
 import orjson
 
-from mlv.errors import MissingExtra, NotAnExperiment
+from mlv.errors import MissingExtra, MlvError, NotAnExperiment
 from mlv.optional import package
 from mlv.query.digest import Depth, Digest
 from mlv.query.sql.engine import LongView
 from mlv.query.sql.views import LONG_VIEWS, experiments
 from mlv.store import layout
+from mlv.store.mirrors import is_mirrored
 from mlv.web import processes, saved
 from mlv.web.columns import columns, within_limit
 from mlv.web.limits import LIMITS
@@ -57,6 +58,7 @@ class PageIndex:
             bring: Called before each look at all, to bring the experiments of a bucket up to date.
         """
         self._root = layout.absolute(root)
+        self._origin = _origin(self._root) if present is None else present.origin
         self._asof, self._present, self._bring = asof, present, bring
         self._rows: dict[str, IndexRow] = {}
         self._ids: dict[Path, str] = {}
@@ -94,8 +96,8 @@ class PageIndex:
 
     @property
     def origin(self) -> str:
-        """The folder, as the page names it."""
-        return str(self._root)
+        """The folder, or the URL of the bucket whose mirror it is, as the page names it."""
+        return self._origin
 
     @property
     def archived(self) -> frozenset[Path]:
@@ -417,3 +419,14 @@ def _import_libraries() -> None:
     with suppress(MissingExtra):
         package("numpy")
         package("pyarrow.compute")
+
+
+def _origin(root: Path) -> str:
+    """Return the URL whose mirror a folder is, the folder itself where it is none."""
+    if is_mirrored(root):
+        from mlv.bucket.mirror import mirror_of  # experiments on a disk do without
+
+        with suppress(MlvError):  # a mirror is read without the packages and the credentials of its bucket, too
+            if (mirror := mirror_of(root)) is not None:
+                return mirror.url
+    return str(root)

@@ -221,6 +221,7 @@ def test_the_page_of_a_bucket(bucket, tmp_path):
             line = next(line for line in process.stdout if "http://" in line)
             url = line[line.index("http://") :].strip()
             assert b"short" in asked(f"{url}api/index")
+            assert f"mlv ls {bucket}" in json.loads(asked(f"{url}api/code"))["shell"]
             with mlv.Exp(tmp_path / "node", "later", {}, capture=()) as exp:
                 exp.log({"loss": 0.1}, step=0)
             lay(exp.path, open_store(bucket), "later")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
+from bucket.servers import AZURE_KEYS, Bucket
 
 from mlv.bucket.store import Creation, open_store
 from mlv.errors import BucketDenied, BucketError, BucketMissing, BucketUnreachable, NoSuchObject
@@ -270,6 +273,45 @@ def test_no_right_to_list(far, far_store):
     assert far_store.get("a") == b"x"
     with pytest.raises(BucketDenied, match=r"refuses access to the root.*AccessDenied"):
         list(far_store.objects())
+
+
+class AzureBatch(BaseHTTPRequestHandler):
+    """Azure's answer to the deletion of several objects in one request: one within it for each. Azurite has no refusals."""
+
+    refusal = ""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        head = "Content-Type: application/http\r\nContent-ID: 0\r\n\r\n"
+        content = f"--batch\r\n{head}HTTP/1.1 {self.refusal}\r\n\r\n\r\n--batch--\r\n".encode()
+        self.send_response(202)
+        self.send_header("Content-Type", "multipart/mixed; boundary=batch")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "403 This request is not authorized to perform this operation using this permission.",
+        "409 This operation is not permitted as the blob is immutable due to a policy.",
+    ],
+)
+def test_no_right_to_delete_on_azure(cloud_variables, refusal):
+    """It is told apart from a store that is away: nobody waits for it."""
+    answering = type("Answering", (AzureBatch,), {"refusal": refusal})
+    with ThreadingHTTPServer(("127.0.0.1", 0), answering) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"az://lab?endpoint=http://127.0.0.1:{server.server_port}/devstoreaccount1"
+        store = open_store(cloud_variables(Bucket(url, AZURE_KEYS)))
+
+        with pytest.raises(BucketDenied, match=f"refuses access to 'a/b'.*{refusal[4:]}"):
+            store.delete("a/b")
+        server.shutdown()
 
 
 def test_a_few_faults_are_passed_over(far, far_store):

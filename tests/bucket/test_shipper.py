@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import shutil
+from contextlib import suppress
 from datetime import datetime, timezone
 
 import pytest
@@ -15,7 +16,7 @@ from mlv.audit.redact import redact
 from mlv.bucket import names, positions, segments
 from mlv.bucket.listing import listed
 from mlv.bucket.shipper import Shipper
-from mlv.errors import BucketDenied, BucketUnreachable, MlvWarning, ObjectDiffers
+from mlv.errors import BucketDenied, BucketError, BucketUnreachable, MlvWarning, ObjectDiffers
 from mlv.store import layout
 from mlv.store.files import replace_file
 
@@ -245,6 +246,27 @@ def test_two_processes_at_once(tmp_path):
     assert len(segments_made(store)) == count
 
 
+def test_the_files_of_two_processes(tmp_path):
+    """One that is shipped while another process keeps its position is remembered, not read back, and the copy is whole."""
+
+    def push_meanwhile(call, key):
+        if call == "create" and key.endswith("notes.txt"):
+            other = Shipper(folder, "a/b", store)
+            other.ship_lines()
+            other.ship_files(lambda: True)  # killed before the first of them
+            other.save()
+
+    store = MemoryStore(after=push_meanwhile)
+    folder = finished(tmp_path)
+    shipper = Shipper(folder, "a/b", store)
+    shipper.ship_lines()
+
+    assert shipper.ship_files()
+    assert "files/notes.txt" in positions.read(folder, store.url).files
+    assert ("get", "a/b/files/notes.txt") not in store.requests
+    assert shipper.mark_whole()
+
+
 def ship(folder, store, path="a/b", **options):
     shipper = Shipper(folder, path, store, **options)
     shipper.ship_lines()
@@ -352,12 +374,13 @@ def test_a_folder_that_was_restored_from_a_backup(tmp_path, store, age_s):
     """Other lines than those that were shipped since are another copy, also where all files are the same ones."""
     folder = finished(tmp_path)
     ship(folder, store)
+    position = positions.position_path(folder, store.url)
+    os.link(position, tmp_path / "kept")  # else a file system may give its inode to the one that is overwritten
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     log(folder, 30)
     ship(folder, store)
     for path, content in before.items():
         path.write_bytes(content)
-    position = positions.position_path(folder, store.url)
     fields = positions.loads(before[position])
     if age_s:  # the backup is older than this test, and an earlier version wrote it
         fields["written_ns"] -= age_s * 10**9
@@ -368,6 +391,36 @@ def test_a_folder_that_was_restored_from_a_backup(tmp_path, store, age_s):
     ship(folder, store)
 
     assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def test_a_folder_that_was_restored_while_the_store_was_away(tmp_path):
+    """The reason that is noted meanwhile does not make the position one that can be trusted."""
+    store, is_away = MemoryStore(lambda call, key: away() if is_away else None), []
+    folder = finished(tmp_path)
+    ship(folder, store)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    log(folder, 30)
+    ship(folder, store)
+    for path, content in before.items():
+        path.write_bytes(content)
+    position = positions.position_path(folder, store.url)
+    position.write_text(json.dumps({**positions.loads(before[position]), "written_ns": 0}))
+    log(folder, 7)
+    is_away.append(True)
+    shipper = Shipper(folder, "a/b", store)
+    with pytest.raises(BucketUnreachable) as raised:
+        shipper.ship_lines()
+    shipper.save(str(raised.value))
+    is_away.clear()
+
+    assert positions.read(folder, store.url).problem == "away"
+    shipper.ship_lines()
+
+    assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
+
+
+def away():
+    raise BucketUnreachable("away")
 
 
 def log(folder, count):
@@ -416,6 +469,16 @@ def test_a_store_that_refuses_to_delete(tmp_path):
             raise BucketDenied("no right to delete")
 
     store = MemoryStore(refuse)
+
+    shipper = ship_line_by_line(tmp_path, store)
+
+    assert shipper.mark_whole()
+    assert len(shipper.shipped.notes) == 1
+    assert shipped(store)[copy_of(shipper.folder), "log"] == (shipper.folder / "log.jsonl").read_bytes()
+
+
+def ship_line_by_line(tmp_path, store):
+    """Ship an experiment while it goes on, and merge two segments at a time."""
     exp = mlv.Exp(tmp_path, "digits", capture=())
     shipper = Shipper(exp.path, "a/b", store, merged_at_once=2)
     for step in range(6):
@@ -426,10 +489,24 @@ def test_a_store_that_refuses_to_delete(tmp_path):
     exp.close()
     shipper.ship_lines()
     shipper.ship_files()
+    return shipper
+
+
+def test_a_store_that_takes_no_larger_segments(tmp_path):
+    """The small ones stay, as behind a proxy that limits requests; it is told once, and the copy is whole."""
+
+    def refuse(call, key):
+        made = segments_made(store)
+        if call == "create" and key.endswith(".gz") and len(made) > 1 and made[-1][0] == 0:
+            raise BucketError("too large")
+
+    store = MemoryStore(refuse)
+
+    shipper = ship_line_by_line(tmp_path, store)
 
     assert shipper.mark_whole()
-    assert len(shipper.shipped.notes) == 1
-    assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
+    assert shipper.shipped.notes == ["memory://bucket: small segments stay. too large"]
+    assert shipped(store)[copy_of(shipper.folder), "log"] == (shipper.folder / "log.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("is_refused", [False, True])
@@ -459,6 +536,62 @@ def test_a_redaction_reaches_the_bucket(tmp_path, is_refused):
         assert shipped(store)[copy_of(folder), "log"] == (folder / "log.jsonl").read_bytes()
 
 
+@pytest.mark.parametrize("count", range(4))
+def test_a_redaction_whose_settling_ends_early(tmp_path, count):
+    """Whichever segment is the last one that is deleted before the store goes away, the next push deletes the others."""
+    secret, deleted = "hunter2-hunter2", []
+
+    def go_away(call, key):
+        if call == "delete":
+            deleted.append(key)
+            if len(deleted) == count + 1:
+                away()
+
+    store = MemoryStore(go_away)
+    exp = mlv.Exp(tmp_path, "digits", capture=())
+    shipper = Shipper(exp.path, "a/b", store)
+    for number in range(3):
+        exp.log("note", {"text": f"{secret} {number}"})
+        exp.flush()
+        shipper.ship_lines()
+    exp.close()
+    shipper.ship_lines()
+    list(redact(exp.path, [secret]))
+    with suppress(BucketUnreachable):
+        ship(exp.path, store)
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+    assert len(deleted) > count
+
+
+def test_a_redaction_during_which_the_machine_is_started_anew(tmp_path):
+    """The objects of files are removed although the process that shipped the line that tells of it is gone."""
+    secret, striking = "hunter2-hunter2", []
+
+    def strike(call, key):
+        if striking and call == "create":
+            raise Killed
+
+    store = MemoryStore(after=strike)
+    with mlv.Exp(tmp_path, "digits", capture=()) as exp, exp.file("notes.txt", "w") as file:
+        file.write(f"notes {secret}")
+    ship(exp.path, store)
+    list(redact(exp.path, [secret]))
+    striking.append(True)
+    with pytest.raises(Killed):
+        ship(exp.path, store)
+    striking.clear()
+    position = positions.position_path(exp.path, store.url)
+    position.write_text(json.dumps({**positions.loads(position.read_bytes()), "boot": "an earlier one"}))
+
+    ship(exp.path, store)
+
+    assert _holds(store, secret) == []
+    assert any(key.startswith("a/b/files/notes.txt") for key in store.content)
+
+
 def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):
     """The key that holds the secret is named, and readers get the younger version, with the lines that tell of it."""
     secret = "hunter2-hunter2"
@@ -481,6 +614,8 @@ def test_a_redacted_meta_json_that_may_not_be_deleted(tmp_path):
     there = listed(store.objects()).experiments["a/b"]
     assert len(there.metas) == 2
     assert store.content[f"a/b/{there.metas[-1].key}"] == (exp.path / "meta.json").read_bytes()
+    del store.content["a/b/meta.json"]  # by somebody who may
+    assert listed(store.objects()).experiments["a/b"].metas == there.metas[-1:]
     assert shipped(store)[copy_of(exp.path), "log"] == (exp.path / "log.jsonl").read_bytes()
 
 

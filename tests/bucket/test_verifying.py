@@ -275,17 +275,18 @@ def test_several_copies(tmp_path, store):
     assert any(OTHER in finding.text for finding in report.findings)
 
 
-def test_a_redaction(tmp_path, store):
-    """A redacted copy verifies as on the disk; where the former one is still there, that is said."""
+@pytest.mark.parametrize(("former", "redacted"), [(COPY, OTHER), (OTHER, COPY)])
+def test_a_redaction(tmp_path, store, former, redacted):
+    """A redacted copy verifies as on the disk; where the former one is still there, that is said, whatever its name."""
     exp = mlv.Exp(tmp_path, "long", {}, capture=())
     exp.log.info("the word is hunter2secret")
     exp.close()
-    lay(exp.path, store)
+    lay(exp.path, store, copy=former)
     old = dict(store.content)
     list(redact(exp.path, ["hunter2secret"]))
     for key in old:
         store.delete(key)
-    lay(exp.path, store, copy=OTHER)
+    lay(exp.path, store, copy=redacted)
     assert judged(store).verdict == verify(exp.path).verdict == "intact"
 
     store.content.update(old)

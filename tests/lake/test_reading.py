@@ -502,6 +502,23 @@ def test_a_lake_of_the_settings_that_cannot_be(tree, monkeypatch, name):
         assert len(mlv.find(tree)) == 3
 
 
+@pytest.mark.parametrize("name", ["nothing", "runs/lake", "s4://lab/lake"])
+def test_a_lake_of_the_settings_that_a_bucket_cannot_use(tree, tmp_path, monkeypatch, name):
+    """A warning says so, and the bucket's own lake is read; of a bucket without one, the logs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    lake.build(tree, tmp_path / "runs" / "lake")  # of another source
+    url, beside = bucket_with_lake(f"file://{tmp_path}/bucket", tmp_path / "node", 2)
+    lay(make(tmp_path / "node" / "c"), open_store(f"file://{tmp_path}/other"), "c")
+    monkeypatch.setenv("MLV_LAKE", name)
+
+    with pytest.warns(MlvWarning, match=r"the bucket's own lake is read, and not that of MLV_LAKE: ") as warnings:
+        found = mlv.find(url)
+    assert (found.as_of, len(found), len(warnings)) == (mlv.find(url, lake=beside).as_of, 2, 1)
+    with pytest.warns(MlvWarning, match=r"the logs are read, and not the lake: "):
+        assert len(mlv.find(f"file://{tmp_path}/other")) == 1
+
+
 def test_another_source(tree, tmp_path):
     """A lake of another root, or none at all, is an error, as is one together with `fresh`."""
     make(tmp_path / "others" / "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
+import shutil
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -145,3 +146,55 @@ def test_metric_is_its_value(runs):
     made = code(runs, {"where": "params.lr = 9", "cols": "name,metrics.score,metrics.score.last"})
 
     assert mlv.find(runs).sql(made.sql).rows() == [("best", 5.0, 2.0)]
+
+
+VIEWS = {
+    "table": {"where": "params.lr < 0.15", "sort": "-metrics.loss.max", "cols": "name,metrics.loss.max"},
+    "all": {"m": "loss", "over": "lr"},
+    "picked": {"pick": "FIRST.0,SECOND.1", "m": "lo*"},
+    "compare": {"panel": "compare", "pick": "FIRST.0,SECOND.1"},
+    "sql": {"panel": "sql", "sql": "select name from experiments"},
+    "overview": {"exp": "FIRST"},
+    "events": {"exp": "FIRST", "tab": "events", "type": "metrics"},
+    "curves": {"exp": "FIRST", "tab": "charts", "m": "loss"},
+}
+
+
+@pytest.fixture(scope="module", params=["bucket", "bucket with a lake", "folder with a lake"])
+def source(request, made_runs, tmp_path_factory):
+    """A root away from the page, and where its list is read from."""
+    pytest.importorskip("obstore", reason="needs the extra 'bucket'")
+    from mlv.bucket.push import Push
+    from mlv.bucket.store import open_store
+
+    folder = tmp_path_factory.mktemp("away")
+    runs = Path(shutil.copytree(made_runs, folder / "runs"))
+    pushing = Push(runs, open_store(f"file://{folder}/bucket/runs"))
+    assert all(shipped.is_well for shipped in pushing.run(pushing.experiments()))
+    root = runs if request.param.startswith("folder") else f"file://{folder}/bucket/runs"
+    if not request.param.endswith("lake"):
+        return root, {}
+    pytest.importorskip("deltalake", reason="needs the extra 'lake'")
+    from mlv import lake
+
+    url = f"file://{folder}/lake"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        lake.build(root, url)
+    return root, {"lake": url}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_lines_of_a_bucket_and_of_a_lake(source, view):
+    """They run as they are printed, and the commands that can read the lake do."""
+    root, options = source
+    first, second = (exp.id[:12] for exp in mlv.find(root))
+    query = {name: text.replace("FIRST", first).replace("SECOND", second) for name, text in VIEWS[view].items()}
+    made = code(root, query, **options)
+
+    run_python(made.python)
+    assert run_shell(made.shell)
+    for line in made.shell.splitlines():
+        assert ("--lake=" in line) == (bool(options) and line.startswith(("mlv ls ", "mlv sql ")))
+    if made.sql is not None:
+        assert all(mlv.find(root, **options).sql(text).rows() for text in made.sql.split(";"))

@@ -34,6 +34,11 @@ export function count(value: number, noun: string, plural = `${noun}s`): string 
   return `${groups(value)} ${value === 1 ? noun : plural}`;
 }
 
+/** Count the nouns that are shown of all: "12 of 1,000 points", or "12 points" where all are. */
+export function countOf(value: number, total: number, noun: string): string {
+  return value === total ? count(total, noun) : `${groups(value)} of ${count(total, noun)}`;
+}
+
 /** Write a span of seconds by its two largest units. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return "";

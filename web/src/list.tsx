@@ -5,7 +5,7 @@ import { Charts, Choices } from "./charts";
 import { CodeOf } from "./code";
 import { ColumnMenu } from "./columnmenu";
 import { Compare } from "./compare";
-import { ago, clock, count, end, moment } from "./format";
+import { ago, clock, countOf, end, groups, moment } from "./format";
 import { Gallery } from "./gallery";
 import { Matters } from "./matters";
 import { Parallel } from "./parallel";
@@ -23,7 +23,7 @@ function Curves() {
     <>
       <Choices ids={ids} names={metrics.value} />
       {isTooFar.value && <p class="counts">Pick experiments, or narrow the list to {mostDrawn}: the logs of those that are drawn are fetched from the bucket.</p>}
-      {left > 0 && <p class="counts">Drawn are the picked and the first {mostDrawn}; {left} more are in the list.</p>}
+      {left > 0 && <p class="counts">Drawn are the picked and the first {mostDrawn}; {groups(left)} more are in the list.</p>}
       {(ids.length > 0 || !isTooFar.value) && <Charts ids={ids} names={metrics.value} />}
     </>
   );
@@ -87,8 +87,8 @@ export function List() {
       <section class="left" aria-label="List" style={{ width: `${split.value * 100}%` }}>
         <div class="bar">
           <p class="counts" role="status">
-            {shown.value.length === all.value.length ? count(all.value.length, "experiment") : `${shown.value.length} of ${count(all.value.length, "experiment")}`}
-            {pick.length > 0 && <>, {pick.length} picked <button type="button" onClick={() => change({ pick: [] })}>let go</button></>}
+            {countOf(shown.value.length, all.value.length, "experiment")}
+            {pick.length > 0 && <>, {groups(pick.length)} picked <button type="button" onClick={() => change({ pick: [] })}>let go</button></>}
             <Age />
           </p>
           <ColumnMenu />

@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Field } from "./charts";
 import { color } from "./colors";
-import { count, end, plain } from "./format";
+import { countOf, end, plain } from "./format";
 import { brushed, cell, chosen, slot, title } from "./rows";
 import { axis } from "./scales";
 import { canvasOf, Legend, shade } from "./scatter";
@@ -168,7 +168,7 @@ export function Parallel() {
     }
   };
   const bent = names.filter((_, index) => scales[index]!.kind === "arcsinh").map(title);
-  const said = `${shown.value.length === list.length ? count(list.length, "experiment") : `${shown.value.length} of ${count(list.length, "experiment")}`} over ${names.map(title).join(", ")}, coloured by ${title(by)}.`;
+  const said = `${countOf(shown.value.length, list.length, "experiment")} over ${names.map(title).join(", ")}, coloured by ${title(by)}.`;
   const row = list[near];
   return (
     <>

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { diffLines } from "../src/differences";
-import { age, ago, bytes, clock, count, moment, decimals, duration, number } from "../src/format";
+import { age, ago, bytes, clock, count, countOf, moment, decimals, duration, number } from "../src/format";
 import { blocks, inline, isSafeLink } from "../src/prose";
 import { render } from "../src/terminal";
 
@@ -30,6 +30,8 @@ test("spans, ages, sizes and counts are in words", () => {
   assert.equal(bytes(1234567), "1.2 MB");
   assert.equal(count(1, "point"), "1 point");
   assert.equal(count(1204113, "point"), "1,204,113 points");
+  assert.equal(countOf(12500, 100000, "point"), "12,500 of 100,000 points");
+  assert.equal(countOf(100000, 100000, "point"), "100,000 points");
   assert.deepEqual(["0.25", "12", "−1,000.5", "1e−7", "NaN"].map(decimals), [3, 0, 2, -1, -1]);
 });
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from mlv import words
 from mlv.bucket import names, pending, published
 from mlv.bucket.positions import ShippedPosition
 from mlv.bucket.ship.announcement import Announcement
-from mlv.bucket.ship.progress import Progress
+from mlv.bucket.ship.progress import MOST_COPIES, Progress
 from mlv.bucket.ship.redactions import Redactions
 from mlv.bucket.ship.target import Target
 from mlv.bucket.store import Creation
@@ -47,7 +48,19 @@ class FileShipper:
 
         A file that anybody may still write is left until it has not changed for `settled_s` seconds.
         """
-        position = self._progress.position_of_some_copy()
+        up: dict[str, list[Any]] = {}
+        for _ in range(MOST_COPIES):
+            position = self._progress.position_of_some_copy()
+            with self._progress.lock:
+                position.files = {**up, **position.files}
+            are_up = self._ship_waiting(position, is_over, settled_s)
+            # Else another process kept a position meanwhile: those that are up are added to it, and not looked for there.
+            if is_over() or self._progress.keeps(position):
+                return are_up
+            up = position.files
+        return False
+
+    def _ship_waiting(self, position: ShippedPosition, is_over: Callable[[], bool], settled_s: float) -> bool:
         waiting = [file for file in published.files(self._target.folder) if not pending.is_shipped(position, file)]
         young = [file for file in waiting if file.is_writable and self._now().timestamp() - file.modified_ns / 1e9 < settled_s]
         # Those that were refused the last time come last: no other file waits for them.

@@ -18,6 +18,7 @@ from mlv.bucket.ship.progress import MOST_COPIES, Progress
 from mlv.bucket.ship.segment_objects import SegmentObjects
 from mlv.bucket.ship.stream_files import StreamReplaced
 from mlv.bucket.ship.target import Target
+from mlv.errors import BucketError
 from mlv.store import claims, ends, layout
 
 
@@ -30,6 +31,8 @@ class SegmentMerger:
         """Prepare; segments are merged when there are so many small ones `at_once`, to at most so many bytes of lines."""
         self._target, self._progress, self._held, self._lines = target, progress, held, lines
         self._segment_bytes, self._at_once = segment_bytes, at_once
+        self._is_refused = False
+        """Whether the bucket takes no larger segments, such as one behind a proxy that limits the size of a request."""
 
     def merge(self) -> None:
         """Replace many small segments by larger ones, and all small ones where nobody is left to write more."""
@@ -53,6 +56,8 @@ class SegmentMerger:
             self._lines.ship()
 
     def _merge(self, *, is_last: bool = False) -> None:
+        if self._is_refused:
+            return
         position = self._progress.position_of_some_copy()
         least = 2 if is_last or self._is_left(position) else self._at_once
         for stream, done in list(position.streams.items()):
@@ -61,7 +66,14 @@ class SegmentMerger:
                     if tail_of(file.fileno(), done.end) != done.tail:
                         return  # the next call sees that it was replaced
                     for span in merged:
-                        self._merge_to(position, stream, span, file)
+                        try:
+                            self._merge_to(position, stream, span, file)
+                        except BucketError as error:
+                            if type(error) is not BucketError:
+                                raise  # the next time it may be taken
+                            self._is_refused = True  # all lines are there all the same
+                            self._target.shipped.notes.append(f"{self._target.store.url}: small segments stay. {error}")
+                            return
                 self._progress.save()
 
     def _is_left(self, position: ShippedPosition) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from mlv import wire
 from mlv.bucket import copies, pending, positions, segments
 from mlv.bucket.copies import Copy
 from mlv.bucket.names import Segment
@@ -15,7 +16,9 @@ from mlv.bucket.ship.segment_objects import SegmentObjects
 from mlv.bucket.ship.stream_files import StreamReplaced
 from mlv.bucket.ship.target import Target
 from mlv.errors import BucketError
+from mlv.store import layout
 from mlv.store.owners import Owner
+from mlv.store.streams import lines_with
 
 MOST_COPIES = 3
 """Copies begun in one call: files that are replaced more often are left to the next one."""
@@ -96,6 +99,11 @@ class Progress:
             if content != self._saved:
                 self._saved, self._mark = content, positions.write(folder, url, content)
 
+    def keeps(self, position: ShippedPosition) -> bool:
+        """Return whether a position is still the one that is kept, and not let go for that of another process."""
+        with self.lock:
+            return self._position is position
+
     def has_all_of(self, sizes: dict[str, int]) -> bool:
         """Return whether these bytes of each stream are shipped."""
         return self._position is not None and self._position.has_all_of(sizes)
@@ -153,6 +161,9 @@ class Progress:
                     raise StreamReplaced(stream)
                 spans = [ByteSpan(piece.start, piece.end) for piece in slices]
                 position.streams[stream] = StreamPosition(end, tail_of(file.fileno(), end), spans)
+            # Of those that tell of a redaction nobody may have removed the files yet.
+            for line in lines_with(self._target.folder / layout.stream_file(stream), wire.REDACTED):
+                position.note_redacted(stream_files.redacted_files(line))
             # Left by a process that was killed while it merged, or made by two at once.
             used = {piece.segment for piece in slices}
             self._held.delete(segment for segment in stream_segments if segment not in used and segment.end <= end)

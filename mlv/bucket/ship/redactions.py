@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import chain
-from typing import Any
 
 from mlv import wire
 from mlv.bucket import copies, names, published, segments
 from mlv.bucket.contents import DamagedSegment
 from mlv.bucket.names import Segment
 from mlv.bucket.positions import ShippedPosition
+from mlv.bucket.ship import stream_files
 from mlv.bucket.ship.progress import Progress
 from mlv.bucket.ship.segment_objects import SegmentObjects
 from mlv.bucket.ship.target import Target
 from mlv.bucket.store import StoredObject
-from mlv.encoding import loads
 from mlv.store import claims, layout
 from mlv.store.masking import MASK
 from mlv.store.seals import is_redacted, run_and_seq
@@ -111,7 +110,7 @@ class Redactions:
         if _UNSHIPPED in states.values():
             return  # replaced since the lines were shipped: the next call settles it
         if _REDACTED in states.values():
-            held = [segment for stream in by_stream if states[stream] != _OTHER for segment in by_stream[stream]]
+            held = [segment for stream in by_stream if states[stream] != _OTHER for segment in _last_first(by_stream[stream])]
             # The marks first: without the segments they tell of a loss.
             self._target.delete([*marks, *(self._target.key(segment.key) for segment in held)], "hold what was redacted")
         if others := [stream for stream, state in states.items() if state == _OTHER]:
@@ -167,18 +166,10 @@ class RedactionsReader:
             if wire.REDACTED in line:
                 self.are_any = True
                 with self._lock:
-                    self._position.redacted += [path for path in _redacted_files(line) if path not in self._position.redacted]
+                    self._position.note_redacted(stream_files.redacted_files(line))
         # A long line of any other type is not kept.
         is_kept = len(chunk) - end < _KEPT_BYTES or chunk.find(wire.REDACTED, end, end + _HEAD_BYTES) >= 0
         self._remainder = chunk[end:] if is_kept else b""
-
-
-def _redacted_files(line: bytes) -> Iterator[str]:
-    """Yield the paths of the files that a `redacted` event names."""
-    with suppress(ValueError, KeyError, TypeError):
-        event: Mapping[str, Any] = loads(line)
-        if event["type"] == "redacted":
-            yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
 def _shipped_paths(position: ShippedPosition, path: str) -> list[str]:
@@ -187,6 +178,15 @@ def _shipped_paths(position: ShippedPosition, path: str) -> list[str]:
         return [path]
     pattern = re.compile(".+".join(map(re.escape, path.split(MASK))) + "(/.+)?", re.DOTALL)
     return [shipped for shipped in position.files if pattern.fullmatch(shipped)]
+
+
+def _last_first(own: Collection[Segment]) -> list[Segment]:
+    """Return segments in an order to delete them in: where that fails, the next call can compare those that are left.
+
+    It reads them from the first byte up to a hole, so that no hole may arise before the last one is gone.
+    """
+    used = [piece.segment for piece in segments.chain(own)]
+    return [*(set(own) - set(used)), *reversed(used)]
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

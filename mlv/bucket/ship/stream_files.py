@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -110,6 +110,14 @@ def torn(folder: Path) -> Iterator[str]:
             file.seek(pending.whole_end(file.fileno()))
             if stream not in claims.claimed(folder) and _is_event(file.read(_CHUNK_BYTES)):
                 yield path.name
+
+
+def redacted_files(line: bytes) -> Iterator[str]:
+    """Yield the paths of the files that a `redacted` event names."""
+    with suppress(ValueError, KeyError, TypeError):
+        event: Mapping[str, Any] = loads(line)
+        if event["type"] == "redacted":
+            yield from (str(entry["path"]) for entry in event["data"].get("files") or ())
 
 
 def _is_event(text: bytes) -> bool:

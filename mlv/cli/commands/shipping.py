@@ -35,7 +35,7 @@ def push(
     Credentials come from the variables and files of each store's own client, such as AWS_ACCESS_KEY_ID or AWS_PROFILE.
 
     The exit status is 1 if the bucket holds other bytes under a name, or something readable was not shipped. With --follow,
-    SIGTERM ships once more.
+    SIGTERM and Ctrl-C ship once more; a second Ctrl-C ends it.
     """
     from mlv import settings  # the other commands do without
     from mlv.cli import push as push_  # the other commands do without
