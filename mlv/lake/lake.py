@@ -167,10 +167,9 @@ class Lake:
             folder.mkdir(parents=True, exist_ok=True)
             held = os.listdir(folder)
             start = max((name for name in held if name.endswith(CHECKPOINT)), default="")
-            listed = {
-                stored.key.removeprefix(f"{prefix}/"): stored.size
-                for stored in self._store.objects(prefix, after=f"{prefix}/{start}" if start else "")
-            }
+            # From the checkpoint itself on: one that a loss of power has cut off is fetched again.
+            after = f"{prefix}/{start[:-1]}" if start else ""
+            listed = {stored.key.removeprefix(f"{prefix}/"): stored.size for stored in self._store.objects(prefix, after=after)}
             if any(is_other_checkpoint(name) for name in listed):
                 return None
             newest = max([start, *(name for name in listed if name.endswith(CHECKPOINT))])

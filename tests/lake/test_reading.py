@@ -615,8 +615,8 @@ def test_requests_of_a_list(far, command, tmp_path, monkeypatch):
     assert command("ls", url, "--json").stdout == expected
 
 
-def test_a_lake_of_a_bucket_that_was_rebuilt_since(far, tmp_path, monkeypatch):
-    """The log of the new tables is never read behind the copy of the former one: whoever opened the lake before is told."""
+def test_the_copy_of_a_log(far, tmp_path, monkeypatch):
+    """A copy is fetched anew where it was cut off; the log of rebuilt tables is never read behind that of the former ones."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     far.set(delay_s=0.0)
     root, base, mark, options = tmp_path / "runs", *far.bucket().url.partition("?")
@@ -631,6 +631,11 @@ def test_a_lake_of_a_bucket_that_was_rebuilt_since(far, tmp_path, monkeypatch):
     opened = lake.open(url)
     opened.delta("metrics").create_checkpoint()
     assert opened.connected("metrics").sql("select seq from tables.metrics order by all").fetchall() == [(1,), (2,)]
+    checkpoint = next((tmp_path / "cache").rglob("*.checkpoint.parquet"))
+    size = checkpoint.stat().st_size
+    os.truncate(checkpoint, size // 2)
+    assert len(opened.files("metrics")) == 2
+    assert checkpoint.stat().st_size == size
     built(3, lake.rebuild)
     built(4)
     built(5)
