@@ -165,11 +165,11 @@ class Lake:
             # Not for others, who may have no right to read the lake.
             folder.parent.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.mkdir(parents=True, exist_ok=True)
-            start = max((name for name in os.listdir(folder) if name.endswith(CHECKPOINT)), default="")
-            listed = {
-                stored.key.removeprefix(f"{prefix}/"): stored.size
-                for stored in self._store.objects(prefix, after=f"{prefix}/{start}" if start else "")
-            }
+            held = os.listdir(folder)
+            start = max((name for name in held if name.endswith(CHECKPOINT)), default="")
+            # From the checkpoint itself on: one that a loss of power has cut off is fetched again.
+            after = f"{prefix}/{start[:-1]}" if start else ""
+            listed = {stored.key.removeprefix(f"{prefix}/"): stored.size for stored in self._store.objects(prefix, after=after)}
             if any(is_other_checkpoint(name) for name in listed):
                 return None
             newest = max([start, *(name for name in listed if name.endswith(CHECKPOINT))])
@@ -177,6 +177,9 @@ class Lake:
                 name for name, size in listed.items()
                 if is_entry(name) and (name == newest or name[:20] > newest[:20]) and not _is_fetched(folder / name, size)
             ]  # fmt: skip
+            # The log of a lake that was rebuilt since has other entries of the same names: they must not stand behind these.
+            if wanted and held and read_record(self._store).id != self._record.id:
+                return None
             with ThreadPoolExecutor(_REQUESTS) as requests:
                 list(requests.map(lambda name: self._fetch(f"{prefix}/{name}", folder / name), wanted))
             return LakeTables(checked(folder.parent.parent), self._record.id).opened(table)

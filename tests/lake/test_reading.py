@@ -615,6 +615,36 @@ def test_requests_of_a_list(far, command, tmp_path, monkeypatch):
     assert command("ls", url, "--json").stdout == expected
 
 
+def test_the_copy_of_a_log(far, tmp_path, monkeypatch):
+    """A copy is fetched anew where it was cut off; the log of rebuilt tables is never read behind that of the former ones."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    far.set(delay_s=0.0)
+    root, base, mark, options = tmp_path / "runs", *far.bucket().url.partition("?")
+    url, folder = f"{base}/lake{mark}{options}", make(root / "e")
+
+    def built(seq, build=lake.build):
+        append(folder, metrics("r1", seq, seq, x=1.0))
+        build(root, url)
+
+    built(1)
+    built(2)
+    opened = lake.open(url)
+    opened.delta("metrics").create_checkpoint()
+    assert opened.connected("metrics").sql("select seq from tables.metrics order by all").fetchall() == [(1,), (2,)]
+    checkpoint = next((tmp_path / "cache").rglob("*.checkpoint.parquet"))
+    size = checkpoint.stat().st_size
+    os.truncate(checkpoint, size // 2)
+    assert len(opened.files("metrics")) == 2
+    assert checkpoint.stat().st_size == size
+    built(3, lake.rebuild)
+    built(4)
+    built(5)
+
+    with pytest.raises(LakeError, match="was rebuilt since it was opened"):
+        opened.files("metrics")
+    assert lake.open(url).connected("metrics").sql("select seq from tables.metrics order by all").fetchall()[-1] == (5,)
+
+
 def test_requests_of_the_first_list(far, command, tmp_path, monkeypatch):
     """The first list on a machine takes fifteen requests at most, after whatever number of builds."""
     far.set(delay_s=0.0)
