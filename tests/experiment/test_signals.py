@@ -20,15 +20,16 @@ if os.name != "posix":
     pytest.skip("needs signals", allow_module_level=True)
 
 BEGIN = "import mlv, os, signal, sys, threading, time\n"
-RUN = "exp = mlv.Exp('runs', 'exp', capture=())\nexp.log({'a': 1})\nprint('ready', flush=True)\n"
+RUN = "exp = mlv.Exp('runs', 'exp', capture=())\nexp.log({'a': 1})\nos.write(1, b'ready\\n')\n"
 WAIT = "while True:\n    time.sleep(0.01)\n"
+# By the system call: the signal may come before a `print` of "ready" has ended, and another one within it is an error.
 USER = """
 is_over = False
 
 def user(number, frame):
     global is_over
     is_over = True
-    print("user", signal.Signals(number).name, flush=True)
+    os.write(1, f"user {signal.Signals(number).name}\\n".encode())
 """
 UNTIL = "while not is_over:\n    time.sleep(0.01)\n"
 
