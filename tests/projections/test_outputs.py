@@ -294,7 +294,7 @@ def test_ranks_that_go_on(tmp_path):
             while not exp.runs[0].ended:
                 time.sleep(0.01)
             time.sleep(0.5)
-        while len(exp.runs) < 2:  # else rank 0 may have ended before rank 1 began
+        while not (exp.path / "rank1.log.jsonl").exists():  # else rank 0 may have ended before rank 1 began
             time.sleep(0.01)
         exp.log({"loss": 1})
         exp.close()
