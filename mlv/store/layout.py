@@ -113,6 +113,11 @@ def end_path(folder: Path, stream: str) -> Path:
     return folder / HOUSEKEEPING / "ends" / f"{stream}{END}"
 
 
+def unfinished_path(folder: Path, path: str) -> Path:
+    """Return the path of the mark of a folder that is being published at a path, and has no event yet."""
+    return folder / HOUSEKEEPING / "unfinished" / sha256(os.fsencode(path)).hexdigest()[:16]
+
+
 def superseded_path(folder: Path, path: str, sha256: str) -> Path:
     """Return the path at which a merge keeps a file that another copy published again later: a new name each time."""
     return folder / HOUSEKEEPING / SUPERSEDED / f"{path}.{sha256[:12]}-{os.urandom(3).hex()}"

@@ -73,6 +73,43 @@ def test_a_process_is_killed_while_it_publishes(tmp_path):
     assert left > 0, "no process was killed at a moment that matters"
 
 
+CUT_SHORT = """
+import os, signal, sys
+import mlv
+from mlv.store import blobs
+
+exp = mlv.Exp.open(sys.argv[1])
+make_durable = blobs.make_durable
+
+def killed(path, **options):
+    if path.parent.name == "files":
+        os.kill(os.getpid(), signal.SIGKILL)
+    make_durable(path, **options)
+
+blobs.make_durable = killed
+with exp.filepath("folder") as path:
+    path.mkdir()
+    (path / "a").write_text("first")
+"""
+
+
+def test_a_folder_that_was_moved_and_has_no_event(tmp_path):
+    """A folder whose process was killed between its move and its event is published again under its name."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        pass
+    done = subprocess.run([sys.executable, "-W", "error", "-c", CUT_SHORT, str(exp.path)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert (exp.path / "files" / "folder" / "a").read_text() == "first"
+
+    with mlv.Exp.open(exp.path) as again, again.filepath("folder") as path:
+        path.mkdir()
+        (path / "a").write_text("second")
+
+    assert (exp.path / "files" / "folder" / "a").read_text() == "second"
+    assert [event.name for event in again.events("file")] == ["folder"]
+    assert list((exp.path / ".mlv" / "unfinished").iterdir()) == []
+
+
 def entries(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in os.scandir(folder)] if folder.exists() else []
 

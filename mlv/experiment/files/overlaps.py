@@ -46,10 +46,14 @@ def refuse_around(session: Session, name: str, path: Path) -> None:
 
 
 def _separate(session: Session, path: Path) -> Path | None:
-    """Return a file in a folder that is no part of an attachment of the folder's name; None if there is none."""
+    """Return a file in a folder that is no part of an attachment of the folder's name; None if there is none.
+
+    A folder whose publishing was cut short has no event: it is one of that name all the same.
+    """
     attached = Contents.of(session).attached(session)
     separate = next((other for other in sorted(attached) if path in other.parents and os.path.lexists(other)), None)
-    if separate is None and path not in attached:
+    mark = layout.unfinished_path(session.folder, path.relative_to(session.folder).as_posix())
+    if separate is None and path not in attached and not mark.exists():
         separate = next((path / name for name in files_in(path)), None)
     return separate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlv.encoding import Reference
@@ -13,7 +13,7 @@ from mlv.errors import FileExists, FileUnusable, MlvError
 from mlv.experiment.session import Session
 from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
-from mlv.store import blobs, layout
+from mlv.store import blobs, layout, opening
 from mlv.store.contents import Content, content_of, reference
 from mlv.store.locks import alone_in
 
@@ -79,14 +79,41 @@ def publish(target: FileTarget, temporary: Path, content: Content | None = None)
         refuse_within(target.session, target.name, target.path)
         refuse_around(target.session, target.name, target.path)
         contents = Contents.of(target.session)
+        mark = None
         if target.is_new or not contents.holds(target.path, content):
-            _move(temporary, target, contents.path_of(content))
+            mark = _marked(target) if temporary.is_dir() else None
+            try:
+                _move(temporary, target, contents.path_of(content))
+            except BaseException:
+                _remove(mark)
+                raise
             blobs.make_durable(target.path)
             contents.add(target.path, content)
         data = reference(target.session.folder, target.path, content)
         target.session.emit("file", data, name=target.name, step=target.step)
+        _remove(mark)
         target.published.append(data)
     return target.path
+
+
+def _marked(target: FileTarget) -> Path | None:
+    """Mark a folder as one that has no event yet: whoever publishes it after this process was killed may replace it.
+
+    Without the mark it looks like one that somebody put there by hand.
+    """
+    folder = target.session.folder
+    mark = layout.unfinished_path(folder, target.path.relative_to(folder).as_posix())
+    with suppress(OSError):  # then it is taken for one that was put there by hand
+        opening.make_folders(folder, mark.parent)
+        blobs.replace_whole(mark, b"")
+        return mark
+    return None
+
+
+def _remove(mark: Path | None) -> None:
+    if mark is not None:
+        with suppress(OSError):
+            mark.unlink()
 
 
 def _move(temporary: Path, target: FileTarget, twin: Path | None) -> None:
