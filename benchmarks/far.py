@@ -300,6 +300,7 @@ def listed(ground: Ground) -> list[Figure]:
         _mlv("push", root, url)
         lakes.build(url, beside)
         lake.multiply(beside, count // 100)
+        lakes.build(url, beside)  # which makes few files of many
         caches = {"XDG_CACHE_HOME": str(place / "cache")}
         requests = []
         for _ in range(2):

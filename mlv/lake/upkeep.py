@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv.errors import MlvWarning
-from mlv.lake.columns import MONTH
+from mlv.lake.columns import KEYED, MONTH
 from mlv.lake.tables import LakeTables, files_of, for_each_table, is_refusal, translated
 from mlv.notices import warn
 from mlv.optional import package
@@ -17,6 +17,8 @@ MOST_FILES = 64
 """Most files of a month; then they are written as a few."""
 ENDED_FILES = 4
 """Most files of a month that has ended: it gets few new rows, and is sorted as a whole."""
+LIST_FILES = 2
+"""Most files of a month of the tables that are little and that a list is made of: whoever lists fetches each."""
 RETENTION_H = 7 * 24
 """Hours for which files stay that a table no longer names: a reader may have opened it before."""
 _FILE_BYTES = 128 << 20
@@ -34,7 +36,7 @@ def _maintain(tables: LakeTables, name: str, now: datetime, retention_h: int) ->
     refused = package("deltalake.exceptions", "lake").CommitFailedError
     with suppress(refused), translated(tables.uri(name)):
         table = tables.opened(name)
-        months = [month for month, count in _counts(table).items() if _is_crowded(month, count, now)]
+        months = [month for month, count in _counts(table).items() if _is_crowded(name, month, count, now)]
         for month in months:
             _compact(tables, name, month, has_ended=_has_ended(month, now))
         if months:
@@ -64,8 +66,9 @@ def _has_ended(month: str, now: datetime) -> bool:
     return month < f"{now:%Y-%m}"
 
 
-def _is_crowded(month: str, count: int, now: datetime) -> bool:
-    return count > (ENDED_FILES if _has_ended(month, now) else MOST_FILES)
+def _is_crowded(name: str, month: str, count: int, now: datetime) -> bool:
+    most = ENDED_FILES if _has_ended(month, now) else MOST_FILES
+    return count > (min(most, LIST_FILES) if name in KEYED else most)
 
 
 def _compact(tables: LakeTables, name: str, month: str, *, has_ended: bool) -> None:
